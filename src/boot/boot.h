@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Direct kernel boot and the tables firmware would make. Linux Documentation/arch/x86/boot.rst; PVH
+ * ABI; ACPI 6.4. */
+#ifndef NACRE_BOOT_BOOT_H
+#define NACRE_BOOT_BOOT_H
+
+#include "base/error.h"
+#include "memory/memory.h"
+
+/* How the boot processor starts. The machine puts this into the vcpu. */
+enum boot_protocol { BOOT_LINUX64, BOOT_PVH };
+
+struct boot_entry {
+    enum boot_protocol protocol;
+    uint64_t rip;
+    uint64_t rbx;      /* PVH: start info */
+    uint64_t rsi;      /* Linux: boot_params */
+    uint64_t cr3;      /* Linux: identity-mapped page tables built in guest memory */
+    uint64_t gdt_base; /* flat GDT built in guest memory; selectors 0x10 code, 0x18 data */
+    uint16_t gdt_limit;
+};
+
+struct boot_options {
+    const char *kernel;
+    const char *initrd; /* or NULL */
+    const char *command_line;
+    unsigned cpu_count;
+};
+
+/* Reads the files, checks them, places all in guest memory. -errno with *error. */
+int boot_load(const struct boot_options *options, struct memory *memory, struct boot_entry *entry,
+              struct error *error);
+
+#endif

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * PCI: configuration mechanism #1 (ports 0xcf8/0xcfc), type 0 headers, BARs, capabilities,
+ * INTx routing and MSI-X. PCI Local Bus 3.0 §6; MSI-X §6.8.2.
+ */
+#ifndef NACRE_BUS_PCI_H
+#define NACRE_BUS_PCI_H
+
+#include "bus/bus.h"
+
+#define PCI_BAR_COUNT   6
+#define PCI_CONFIG_SIZE 256
+#define PCI_SLOT_COUNT  32
+
+/* Where the guest's PCI windows lie; the ACPI tables tell the guest the same. */
+#define PCI_MMIO_BASE UINT64_C(0xc0000000)
+#define PCI_MMIO_END  UINT64_C(0xfe000000)
+#define PCI_PORT_BASE 0xc000
+
+struct pci_device;
+
+struct pci_bar {
+    struct bus_region region; /* .size 0: BAR absent; .space and .ops say what it is */
+    bool is_64bit;
+    bool mapped;
+};
+
+struct pci_msix {
+    unsigned count;       /* vectors; 0: no MSI-X */
+    unsigned capability;  /* config offset */
+    uint32_t *table;      /* count * 4 words: address low, high, data, control */
+    uint64_t pending[32]; /* pending bit array; up to 2048 vectors */
+};
+
+struct pci_device {
+    struct device device;
+    struct pci_bus *bus;
+    uint8_t slot, function;
+    uint8_t config[PCI_CONFIG_SIZE];
+    uint8_t writable[PCI_CONFIG_SIZE]; /* bits the guest may change */
+    struct pci_bar bars[PCI_BAR_COUNT];
+    struct pci_msix msix;
+    int intx_level;
+    /* Optional: after the guest wrote config bytes. */
+    void (*config_written)(struct pci_device *device, unsigned offset, unsigned size);
+    /* Optional: replaces the plain read of config bytes (virtio's PCI configuration access
+     * capability). */
+    bool (*config_read)(struct pci_device *device, unsigned offset, unsigned size, uint32_t *value);
+};
+
+struct pci_identity {
+    uint16_t vendor, device;
+    uint16_t subsystem_vendor, subsystem;
+    uint8_t revision;
+    uint32_t class_code;   /* class << 16 | subclass << 8 | interface */
+    uint8_t interrupt_pin; /* 0: none, 1: INTA# */
+};
+
+struct pci_bus;
+
+/* Creates the host bridge's configuration ports. The bus owns it. */
+struct pci_bus *pci_bus_create(struct bus *bus, struct error *error);
+
+/* slot: 0 to 31, or -1 for the next free. Fills config space from the identity and plugs the device
+ * in. */
+int pci_add_device(struct pci_bus *bus, struct pci_device *device,
+                   const struct pci_identity *identity, int slot, int function,
+                   struct error *error);
+void pci_remove_device(struct pci_device *device);
+
+/* Declares BAR `index` of `size` bytes (a power of two); its accesses come to ops with opaque. */
+void pci_add_bar(struct pci_device *device, unsigned index, enum bus_space space, uint64_t size,
+                 bool is_64bit, const struct bus_ops *ops, void *opaque, const char *name);
+
+/* Appends a capability of `length` bytes (header included); returns its config offset. */
+unsigned pci_add_capability(struct pci_device *device, uint8_t id, const uint8_t *bytes,
+                            unsigned length);
+
+/* MSI-X: table and pending bits live in BAR `bar` (added here, its own BAR). */
+int pci_add_msix(struct pci_device *device, unsigned bar, unsigned count, struct error *error);
+bool pci_msix_enabled(const struct pci_device *device);
+/* Sends vector (or marks it pending while masked). Any thread. */
+void pci_msix_send(struct pci_device *device, unsigned vector);
+
+/* Drives INTA# of the device; lines are shared and ORed, then routed to GSI 16 + (slot & 3) [+ PIC
+ * link]. Any thread. */
+void pci_set_intx(struct pci_device *device, int level);
+
+/* The guest has allowed bus mastering (command register bit 2). */
+bool pci_bus_master(const struct pci_device *device);
+
+/* Reset of the common header: command 0, BARs unmapped, MSI-X off. For the device's reset. */
+void pci_reset_config(struct pci_device *device);
+
+/* Places all BARs and turns decoding on, as firmware would: for direct kernel boot. */
+void pci_assign_resources(struct pci_bus *bus);
+
+/* State table of struct pci_device: nest it in the table of the struct that embeds it. */
+extern const struct state_table pci_device_state;
+
+#endif

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Control, debug and model-specific registers, CPUID. APM vol. 2 §3, §13, appendix A; vol. 3
+ * appendix E. */
+#ifndef NACRE_CPU_CONTROL_H
+#define NACRE_CPU_CONTROL_H
+
+#include "cpu/vcpu.h"
+
+/* All return false with the exception recorded. They flush the TLB and update the mode as needed.
+ * CPL is checked by the caller's instruction. */
+bool control_write_cr0(struct vcpu *vcpu, uint64_t value);
+bool control_write_cr3(struct vcpu *vcpu, uint64_t value);
+bool control_write_cr4(struct vcpu *vcpu, uint64_t value);
+bool control_write_cr8(struct vcpu *vcpu, uint64_t value);
+bool control_write_xcr0(struct vcpu *vcpu, uint64_t value);
+bool control_read_dr(struct vcpu *vcpu, unsigned number, uint64_t *value);
+bool control_write_dr(struct vcpu *vcpu, unsigned number, uint64_t value);
+/* POPF, SYSRET, IRET ...: changes the bits of mask in RFLAGS and does what a change of IF, TF, AC,
+ * VM entails. */
+void control_write_rflags(struct vcpu *vcpu, uint64_t value, uint64_t mask);
+
+bool msr_read(struct vcpu *vcpu, uint32_t index, uint64_t *value);
+bool msr_write(struct vcpu *vcpu, uint32_t index, uint64_t value);
+
+/* Guest time-stamp counter now. It ticks at model->tsc_hz. */
+uint64_t tsc_read(const struct vcpu *vcpu);
+/* clock_monotonic_ns() at which the guest TSC reaches `tsc`. */
+uint64_t tsc_deadline_ns(const struct vcpu *vcpu, uint64_t tsc);
+
+struct cpuid_result {
+    uint32_t eax, ebx, ecx, edx;
+};
+struct cpuid_result cpuid_query(const struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf);
+
+/* A named, versioned set of features. Feature words are the raw CPUID registers. */
+struct cpu_model {
+    const char *name; /* "x86-64-v2" */
+    const char *description;
+    char vendor[13];
+    char brand[49];
+    uint32_t signature; /* leaf 1 EAX */
+    uint32_t leaf1_ecx, leaf1_edx, leaf7_ebx, leaf7_ecx, leaf7_edx;
+    uint32_t leaf80000001_ecx, leaf80000001_edx, leafd1_eax;
+    uint64_t xcr0_supported;
+    uint64_t tsc_hz;
+    unsigned physical_address_bits;
+    bool kvm_paravirtual; /* offer leaf 0x40000000 */
+};
+
+/* NULL when there is no such model. */
+const struct cpu_model *cpu_model_find(const char *name);
+/* Models by index for --cpu help; NULL past the last. */
+const struct cpu_model *cpu_model_at(unsigned index);
+#define CPU_MODEL_DEFAULT "x86-64-v2"
+
+#endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How the decoder finds a handler: each instruction group (a file) offers one select function. It
+ * looks at the decoded instruction and returns the handler, or NULL when the instruction is not of
+ * its group.
+ */
+#ifndef NACRE_CPU_INTERPRET_GROUPS_H
+#define NACRE_CPU_INTERPRET_GROUPS_H
+
+#include "cpu/interpret/op.h"
+
+#include <Zydis/Zydis.h>
+
+/* What a select function sees and may change. */
+struct selection {
+    struct vcpu *vcpu; /* for the mode only; its registers mean nothing here */
+    uint32_t code_mode;
+    const uint8_t *bytes; /* the instruction, instruction.length bytes */
+    ZydisDecodedInstruction instruction;
+    ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
+    struct op
+        *op; /* prefilled: offset, length, flags, memory operand fields, operand_size, immediate */
+    int memory_operand; /* index into operands of the explicit memory operand, or -1 */
+    bool ends_block;    /* set by the group: no instruction after this one in the block */
+};
+
+typedef op_handler *select_function(struct selection *selection);
+
+/* cpu/interpret/system.c ...: descriptor tables, CR, DR, MSR, far transfers, port I/O, SYSCALL,
+ * HLT, CPUID ... */
+op_handler *select_system(struct selection *selection);
+/* cpu/interpret/vector.c ...: x87, MMX, SSE, AES, XSAVE family */
+op_handler *select_vector(struct selection *selection);
+
+/* Byte offset in vcpu->registers of a general register of any width (AH is 1, EBX is 24); -1 for
+ * others. */
+int selection_register(ZydisRegister name);
+
+#endif

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A virtual CPU: the whole architectural state of one x86-64 logical processor, whatever engine
+ * runs it. Outside of engine->run() every field below is exact: any engine can carry on from it.
+ * AMD64 APM vol. 2; Intel SDM vol. 3.
+ */
+#ifndef NACRE_CPU_VCPU_H
+#define NACRE_CPU_VCPU_H
+
+#include "base/bits.h"
+#include "base/state.h"
+#include "bus/bus.h"
+#include "cpu/registers.h"
+#include "cpu/tlb.h"
+#include "memory/memory.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct cpu_model;
+struct engine_ops;
+struct local_apic;
+struct paravirtual; /* KVM's paravirtual interface: kvmclock, steal time ... */
+struct vcpu;
+
+/* A segment register with its hidden part. */
+struct segment {
+    uint64_t base;
+    uint32_t limit; /* bytes, granularity already applied; highest valid offset */
+    uint16_t selector;
+    uint16_t attributes; /* SEGMENT_* bits; 0 (not present) for a null selector */
+};
+
+struct descriptor_table {
+    uint64_t base;
+    uint16_t limit;
+};
+
+/* An exception on its way: raised by a helper, delivered by exception_deliver(). */
+struct exception {
+    bool pending;
+    uint8_t vector;
+    bool has_error_code;
+    uint32_t error_code;
+    uint64_t address; /* CR2 for #PF, DR6 bits to set for #DB */
+};
+
+/* Why an engine gave the vcpu back. */
+enum vcpu_exit {
+    VCPU_EXIT_NONE,     /* kicked: look at the requests and run again */
+    VCPU_EXIT_HALT,     /* HLT or MWAIT: sleep until vcpu_has_work() */
+    VCPU_EXIT_SHUTDOWN, /* triple fault */
+    VCPU_EXIT_SWITCH, /* the budget of instructions is used up (lock step, --engine-switch-every) */
+    VCPU_EXIT_DEBUG,  /* a breakpoint of the debugger on the host */
+    VCPU_EXIT_ERROR,  /* the engine cannot go on; error says why */
+};
+
+/* Things other threads ask of a vcpu; looked at between blocks. Any bit set makes the engine leave
+ * its fast path. */
+enum vcpu_request {
+    VCPU_REQUEST_INTERRUPT = 1 << 0, /* the local APIC may have something deliverable */
+    VCPU_REQUEST_NMI = 1 << 1,
+    VCPU_REQUEST_INIT = 1 << 2,      /* INIT IPI */
+    VCPU_REQUEST_STARTUP = 1 << 3,   /* SIPI; vector in startup_vector */
+    VCPU_REQUEST_TLB_FLUSH = 1 << 4, /* another vcpu or the host asks for a full flush */
+    VCPU_REQUEST_CODE = 1 << 5,      /* code_mailbox has pages whose cached code must go */
+    VCPU_REQUEST_STOP = 1 << 6,      /* leave run() with VCPU_EXIT_NONE (pause, quit) */
+    VCPU_REQUEST_EXTINT =
+        1 << 7, /* the 8259 pair's output is high (boot processor, LINT0 ExtINT) */
+};
+
+enum vcpu_run_state { VCPU_RUNNING, VCPU_HALTED, VCPU_WAIT_FOR_SIPI };
+
+#define VCPU_COUNT_MAX 16
+
+/* All vcpus of one VM: how one finds the others. */
+struct vcpu_group {
+    unsigned count;
+    struct vcpu *vcpus[VCPU_COUNT_MAX];
+    pthread_mutex_t split_lock; /* serialises locked accesses that cross a page */
+};
+
+/*
+ * The register file carries extra slots behind the 16 general registers so that an effective
+ * address is always base + index * scale + displacement without a test.
+ */
+enum { REGISTER_ZERO = 16, REGISTER_BLOCK = 17, REGISTER_FILE_SIZE = 18 };
+
+/* Lazy flags of the interpreter (cpu/interpret/flags.h); the bits of rflags they stand for are
+ * stale while it runs. */
+struct lazy_flags {
+    int64_t result;
+    uint64_t auxiliary;
+};
+
+struct vcpu {
+    /* --- hot: what nearly every instruction touches --- */
+    uint64_t registers[REGISTER_FILE_SIZE]; /* REG_RAX ...; [REGISTER_ZERO] is always 0 */
+    uint64_t rip;
+    uint64_t rflags; /* bit 1 always set */
+    struct lazy_flags lazy;
+    _Atomic uint32_t requests; /* enum vcpu_request */
+    bool interrupt_shadow; /* STI or MOV SS: nothing is taken before the next instruction ends */
+    uint8_t cpl;
+    uint8_t mmu_mode; /* enum mmu_mode of ordinary data accesses: index into tlbs */
+    uint64_t segment_bases[SEG_COUNT + 1]; /* copy of segments[].base with 64-bit rules applied;
+                                              [SEG_COUNT] is 0 */
+    uint32_t code_mode; /* CODE_MODE_*: what a cached block's meaning depends on */
+    struct tlb tlbs[MMU_MODE_COUNT];
+
+    /* --- architectural state --- */
+    struct segment segments[SEG_COUNT];
+    struct segment ldtr, tr;
+    struct descriptor_table gdtr, idtr;
+    uint64_t cr0, cr2, cr3, cr4, cr8; /* cr8 mirrors the local APIC's TPR bits 7..4 */
+    uint64_t efer, xcr0, xss;
+    uint64_t dr[8]; /* 4 and 5 unused */
+    uint32_t pkru;
+    uint64_t pdpte[4]; /* PAE: loaded with CR3 */
+    uint64_t star, lstar, cstar, fmask, kernel_gs_base;
+    uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
+    uint64_t pat, apic_base, tsc_aux, misc_enable, spec_ctrl;
+    uint64_t mtrr_default, mtrr_fixed[11], mtrr_base[8], mtrr_mask[8];
+    int64_t tsc_offset; /* guest TSC = host TSC-like clock + offset */
+    bool nmi_blocked;   /* between NMI delivery and IRET */
+    enum vcpu_run_state run_state;
+    uint8_t startup_vector;
+    /* XSAVE standard format (Intel SDM vol. 1 §13.4): the x87, SSE and AVX registers live here. */
+    uint8_t xsave[4096] __attribute__((aligned(64)));
+
+    /* --- in flight --- */
+    struct exception exception;  /* raised, not yet delivered */
+    uint64_t instruction_count;  /* retired, as far as the engine counts */
+    uint64_t instruction_budget; /* VCPU_EXIT_SWITCH when count reaches it; ~0: no limit */
+    struct error error;          /* VCPU_EXIT_ERROR */
+
+    /* --- wiring, fixed after creation --- */
+    unsigned index; /* 0: boot processor; also its APIC id */
+    struct vcpu_group *group;
+    struct bus *bus;
+    struct memory *memory;
+    const struct cpu_model *model;
+    struct local_apic *apic;
+    struct paravirtual *paravirtual;
+    const struct engine_ops *engine;
+    void *engine_data; /* the engine's own */
+    uint32_t trace;    /* enum trace_kind bits that are switched on */
+
+    /* --- sleeping and waking --- */
+    pthread_mutex_t wake_lock;
+    pthread_cond_t wake;
+    pthread_mutex_t mailbox_lock;
+    uint64_t code_mailbox[64]; /* gpa pages; more than fit: mailbox_overflow, drop all code */
+    unsigned code_mailbox_count;
+    bool mailbox_overflow;
+};
+
+/* A vcpu in reset state, not yet in any engine. NULL with *error. */
+struct vcpu *vcpu_create(struct vcpu_group *group, struct bus *bus, const struct cpu_model *model,
+                         struct error *error);
+void vcpu_destroy(struct vcpu *vcpu);
+
+/* Power-on reset (init false) or INIT (init true: caches, FPU, MSRs kept). APM vol. 2 §14.1, Intel
+ * SDM vol. 3 table 9-1. */
+void vcpu_reset(struct vcpu *vcpu, bool init);
+
+/* Sets request bits and wakes or kicks the vcpu. Any thread. */
+void vcpu_request(struct vcpu *vcpu, uint32_t requests);
+
+/* True when a halted vcpu must run again: a deliverable interrupt, NMI, INIT, STOP ... */
+bool vcpu_has_work(struct vcpu *vcpu);
+
+/* Sleeps until vcpu_has_work(). On the vcpu's own thread. */
+void vcpu_wait(struct vcpu *vcpu);
+
+/* Recomputes cpl-dependent shortcuts: mmu_mode, code_mode, segment_bases. After any change of CR0,
+ * CR4, EFER, CPL, RFLAGS.AC/TF or a segment. */
+void vcpu_update_mode(struct vcpu *vcpu);
+
+/* Guest RIP, flags ... for humans: one block of text (--trace, reports of a dead guest). */
+void vcpu_describe(const struct vcpu *vcpu, char *text, size_t size);
+
+static inline bool vcpu_long_mode(const struct vcpu *vcpu)
+{
+    return vcpu->efer & EFER_LMA;
+}
+
+static inline bool vcpu_64bit(const struct vcpu *vcpu)
+{
+    return (vcpu->efer & EFER_LMA) && (vcpu->segments[SEG_CS].attributes & SEGMENT_LONG);
+}
+
+static inline bool vcpu_protected(const struct vcpu *vcpu)
+{
+    return vcpu->cr0 & CR0_PE;
+}
+
+static inline bool vcpu_v86(const struct vcpu *vcpu)
+{
+    return vcpu->rflags & RFLAGS_VM;
+}
+
+extern const struct state_table vcpu_state;
+
+#endif

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Guest RAM. One memfd holds it; the host maps it so that a guest physical address is a plain
+ * offset: hva = memory->base + gpa, with a hole of no access where the guest has no RAM.
+ *
+ *   0 ................ low_size          RAM below the PCI hole (at most 3 GiB)
+ *   low_size ......... 4 GiB             hole: devices, firmware, APICs
+ *   4 GiB ............ 4 GiB + high_size the rest of RAM
+ *
+ * Every RAM page has a flag byte; engines set MEMORY_PAGE_CODE on pages whose instructions they
+ * have cached, and whoever writes such a page must say so with memory_note_write().
+ */
+#ifndef NACRE_MEMORY_MEMORY_H
+#define NACRE_MEMORY_MEMORY_H
+
+#include "base/bits.h"
+#include "base/error.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#define PAGE_SHIFT 12
+#define PAGE_SIZE  UINT64_C(4096)
+#define PAGE_MASK  (~(PAGE_SIZE - 1))
+
+#define MEMORY_LOW_MAX    GIB(3)
+#define MEMORY_HIGH_START GIB(4)
+#define MEMORY_SIZE_MIN   MIB(1)
+#define MEMORY_SIZE_MAX   GIB(1024)
+
+enum memory_page_flag {
+    MEMORY_PAGE_CODE = 1 << 0,  /* an engine holds decoded or translated code of this page */
+    MEMORY_PAGE_DIRTY = 1 << 1, /* written since the dirty log was last read (when logging) */
+    MEMORY_PAGE_ROM = 1 << 2,   /* guest writes are dropped */
+};
+
+/* Told after the bytes of a page that held code have changed. May be called on any thread. */
+struct memory_observer {
+    void (*code_written)(void *opaque, uint64_t gpa_page);
+    void *opaque;
+    struct memory_observer *next;
+};
+
+struct memory {
+    uint8_t *base;      /* hva of gpa 0 */
+    uint64_t low_size;  /* bytes of RAM from gpa 0 */
+    uint64_t high_size; /* bytes of RAM from gpa 4 GiB */
+    uint64_t end;       /* first gpa past all RAM: size of the reservation */
+    int fd;             /* the memfd; offset 0 is gpa 0, the high part follows the low one */
+    _Atomic uint8_t *page_flags;       /* one byte a page, indexed by gpa >> PAGE_SHIFT */
+    struct memory_observer *observers; /* fixed before the first vcpu runs */
+};
+
+/* size: bytes, a multiple of 4096 from 1 MiB to 1 TiB. NULL with *error on failure. */
+struct memory *memory_create(uint64_t size, struct error *error);
+void memory_destroy(struct memory *memory);
+void memory_add_observer(struct memory *memory, struct memory_observer *observer);
+
+static inline bool memory_is_ram(const struct memory *memory, uint64_t gpa)
+{
+    return gpa < memory->low_size || gpa - MEMORY_HIGH_START < memory->high_size;
+}
+
+/*
+ * The host address of [gpa, gpa + length), or NULL unless all of it is RAM. Whoever writes through
+ * it calls memory_note_write() afterwards. The guest may change the bytes at any moment: copy
+ * once, then check.
+ */
+void *memory_hva(const struct memory *memory, uint64_t gpa, uint64_t length);
+
+/* Copies; -EFAULT when any byte lies outside RAM, and then nothing is copied. memory_write notes
+ * the write. */
+int memory_read(const struct memory *memory, uint64_t gpa, void *bytes, uint64_t length);
+int memory_write(struct memory *memory, uint64_t gpa, const void *bytes, uint64_t length);
+/* As memory_write, with zeroes. */
+int memory_clear(struct memory *memory, uint64_t gpa, uint64_t length);
+
+static inline uint8_t memory_page_flags(const struct memory *memory, uint64_t gpa)
+{
+    return atomic_load_explicit(&memory->page_flags[gpa >> PAGE_SHIFT], memory_order_acquire);
+}
+
+/* Sets MEMORY_PAGE_CODE on the RAM page of gpa; true when it was not set before. */
+bool memory_mark_code(struct memory *memory, uint64_t gpa);
+
+/* Clears MEMORY_PAGE_CODE on the page and tells every observer. For engines whose own store found
+ * the flag. */
+void memory_code_changed(struct memory *memory, uint64_t gpa);
+
+/* To be called after [gpa, gpa + length), all RAM, was written: drops code cached from it. */
+void memory_note_write(struct memory *memory, uint64_t gpa, uint64_t length);
+
+/* Makes [gpa, gpa + length) read-only for the guest (firmware). Page-aligned. */
+void memory_set_rom(struct memory *memory, uint64_t gpa, uint64_t length, bool rom);
+
+#endif
