@@ -17,6 +17,8 @@ enum state_kind {
     STATE_STRUCT,   /* nested table */
 };
 
+struct state_table;
+
 struct state_field {
     const char *name;
     enum state_kind kind;

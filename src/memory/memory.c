@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "memory/memory.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static void *map_anonymous(uint64_t size, int protection)
+{
+    return mmap(NULL, size, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+}
+
+/* Lays the memfd over the reservation, low part and high part. */
+static int memory_map(struct memory *memory, struct error *error)
+{
+    uint8_t *base = map_anonymous(memory->end, PROT_NONE);
+    if (base == MAP_FAILED)
+        return error_set(error, errno, "guest memory: cannot reserve addresses: %s",
+                         strerror(errno));
+    memory->base = base;
+    const int protection = PROT_READ | PROT_WRITE;
+    const int flags = MAP_SHARED | MAP_FIXED | MAP_NORESERVE;
+    if (mmap(base, memory->low_size, protection, flags, memory->fd, 0) == MAP_FAILED ||
+        (memory->high_size && mmap(base + MEMORY_HIGH_START, memory->high_size, protection, flags,
+                                   memory->fd, (off_t)memory->low_size) == MAP_FAILED))
+        return error_set(error, errno, "guest memory: cannot map %llu MiB: %s; try less --memory",
+                         (unsigned long long)((memory->low_size + memory->high_size) >> 20),
+                         strerror(errno));
+    void *flags_map = map_anonymous(memory->end >> PAGE_SHIFT, PROT_READ | PROT_WRITE);
+    if (flags_map == MAP_FAILED)
+        return error_set(error, errno, "guest memory: cannot map its page flags: %s",
+                         strerror(errno));
+    memory->page_flags = flags_map;
+    return 0;
+}
+
+struct memory *memory_create(uint64_t size, struct error *error)
+{
+    if (size < MEMORY_SIZE_MIN || size > MEMORY_SIZE_MAX || size % PAGE_SIZE) {
+        error_set(error, EINVAL, "guest memory of %llu bytes: must be 1M to 1024G in whole pages",
+                  (unsigned long long)size);
+        return NULL;
+    }
+    struct memory *memory = calloc(1, sizeof(*memory));
+    if (!memory) {
+        error_set(error, ENOMEM, "guest memory: out of memory");
+        return NULL;
+    }
+    memory->low_size = size < MEMORY_LOW_MAX ? size : MEMORY_LOW_MAX;
+    memory->high_size = size - memory->low_size;
+    memory->end = memory->high_size ? MEMORY_HIGH_START + memory->high_size : memory->low_size;
+    memory->fd = memfd_create("nacre-ram", MFD_CLOEXEC);
+    if (memory->fd < 0 || ftruncate(memory->fd, (off_t)size) < 0) {
+        error_set(error, errno, "guest memory: cannot create %llu MiB: %s",
+                  (unsigned long long)(size >> 20), strerror(errno));
+        memory_destroy(memory);
+        return NULL;
+    }
+    if (memory_map(memory, error) < 0) {
+        memory_destroy(memory);
+        return NULL;
+    }
+    return memory;
+}
+
+void memory_destroy(struct memory *memory)
+{
+    if (!memory)
+        return;
+    if (memory->page_flags)
+        munmap((void *)memory->page_flags, memory->end >> PAGE_SHIFT);
+    if (memory->base)
+        munmap(memory->base, memory->end);
+    if (memory->fd >= 0)
+        close(memory->fd);
+    free(memory);
+}
+
+void memory_add_observer(struct memory *memory, struct memory_observer *observer)
+{
+    observer->next = memory->observers;
+    memory->observers = observer;
+}
+
+void *memory_hva(const struct memory *memory, uint64_t gpa, uint64_t length)
+{
+    bool low = range_within(gpa, length, memory->low_size);
+    bool high = gpa >= MEMORY_HIGH_START &&
+                range_within(gpa - MEMORY_HIGH_START, length, memory->high_size);
+    return low || high ? memory->base + gpa : NULL;
+}
+
+int memory_read(const struct memory *memory, uint64_t gpa, void *bytes, uint64_t length)
+{
+    const void *hva = memory_hva(memory, gpa, length);
+    if (!hva)
+        return -EFAULT;
+    memcpy(bytes, hva, length);
+    return 0;
+}
+
+int memory_write(struct memory *memory, uint64_t gpa, const void *bytes, uint64_t length)
+{
+    void *hva = memory_hva(memory, gpa, length);
+    if (!hva)
+        return -EFAULT;
+    memcpy(hva, bytes, length);
+    memory_note_write(memory, gpa, length);
+    return 0;
+}
+
+int memory_clear(struct memory *memory, uint64_t gpa, uint64_t length)
+{
+    void *hva = memory_hva(memory, gpa, length);
+    if (!hva)
+        return -EFAULT;
+    memset(hva, 0, length);
+    memory_note_write(memory, gpa, length);
+    return 0;
+}
+
+bool memory_mark_code(struct memory *memory, uint64_t gpa)
+{
+    _Atomic uint8_t *flags = &memory->page_flags[gpa >> PAGE_SHIFT];
+    /* Nearly always set already: look before taking the cache line for writing. */
+    if (atomic_load_explicit(flags, memory_order_acquire) & MEMORY_PAGE_CODE)
+        return false;
+    return !(atomic_fetch_or(flags, MEMORY_PAGE_CODE) & MEMORY_PAGE_CODE);
+}
+
+void memory_code_changed(struct memory *memory, uint64_t gpa)
+{
+    atomic_fetch_and(&memory->page_flags[gpa >> PAGE_SHIFT], (uint8_t)~MEMORY_PAGE_CODE);
+    for (struct memory_observer *observer = memory->observers; observer; observer = observer->next)
+        observer->code_written(observer->opaque, gpa & PAGE_MASK);
+}
+
+void memory_note_write(struct memory *memory, uint64_t gpa, uint64_t length)
+{
+    if (!length)
+        return;
+    /* The data must be visible before the flag is read: whoever sets the flag reads the bytes after
+     * it. */
+    atomic_thread_fence(memory_order_seq_cst);
+    for (uint64_t page = gpa & PAGE_MASK; page < gpa + length; page += PAGE_SIZE)
+        if (memory_page_flags(memory, page) & MEMORY_PAGE_CODE)
+            memory_code_changed(memory, page);
+}
+
+void memory_set_rom(struct memory *memory, uint64_t gpa, uint64_t length, bool rom)
+{
+    for (uint64_t page = gpa; page < gpa + length; page += PAGE_SIZE) {
+        _Atomic uint8_t *flags = &memory->page_flags[page >> PAGE_SHIFT];
+        if (rom)
+            atomic_fetch_or(flags, MEMORY_PAGE_ROM);
+        else
+            atomic_fetch_and(flags, (uint8_t)~MEMORY_PAGE_ROM);
+    }
+}
