@@ -28,6 +28,13 @@ bool mmu_walk(struct vcpu *vcpu, uint64_t gva, enum mmu_access access, enum mmu_
 /* As mmu_walk with no access bits set and no A/D update: for the debugger and inspector. */
 bool mmu_inspect(struct vcpu *vcpu, uint64_t gva, struct mmu_translation *translation);
 
+/*
+ * Puts a successful walk to a RAM page into the TLB and returns the page's memory flags. Not for
+ * engines: mmu_read and friends call it.
+ */
+uint8_t mmu_cache(struct vcpu *vcpu, uint64_t gva, enum mmu_mode mode,
+                  const struct mmu_translation *translation);
+
 enum mmu_status {
     MMU_OK,
     MMU_FAULT, /* vcpu->exception is set */
@@ -66,25 +73,35 @@ void mmu_code_written(struct vcpu *vcpu, uint64_t gva, unsigned size);
 /* Instruction fetch: gpa of the byte at gva in *gpa. MMU_FAULT raises the fetch fault. */
 enum mmu_status mmu_fetch(struct vcpu *vcpu, uint64_t gva, uint64_t *gpa);
 
-/* Flushes. */
-void mmu_flush_all(struct vcpu *vcpu);        /* CR0/CR4 change, INVPCID 2 */
-void mmu_flush_non_global(struct vcpu *vcpu); /* MOV CR3 */
+/* Flushes. All on the vcpu's own thread; dropping more than asked is always allowed. */
+void mmu_flush_all(struct vcpu *vcpu);        /* CR0, CR4, EFER, PKRU change; INVPCID 2 */
+void mmu_flush_non_global(struct vcpu *vcpu); /* MOV CR3 without PCID; INVPCID 3 */
 void mmu_flush_page(struct vcpu *vcpu,
-                    uint64_t gva); /* INVLPG: also drops large pages that cover it */
-/* Forgets that the physical page may be written without a look at its flags. Own vcpu's thread.
- * True when an entry was dropped. */
-bool mmu_protect_gpa(struct vcpu *vcpu, uint64_t gpa_page);
-/* Address-space change with CR3 `old` -> vcpu->cr3; keeps entries by PCID where it can. */
-void mmu_switch(struct vcpu *vcpu, uint64_t old, bool no_flush);
+                    uint64_t gva); /* INVLPG: the current PCID, and global pages */
+void mmu_flush_pcid(struct vcpu *vcpu, uint16_t pcid); /* INVPCID 0 and 1 */
 
+/*
+ * Forgets that the physical page may be written without a look at its flags: after it was marked
+ * as code. True when such an entry was there.
+ */
+bool mmu_protect_gpa(struct vcpu *vcpu, uint64_t gpa_page);
+
+/* After vcpu->cr3 has changed: keeps what the new PCID still has cached unless `flush` is asked
+ * for. */
+void mmu_switch(struct vcpu *vcpu, bool flush);
+
+/* Tables of the given vcpu; -ENOMEM with *error. */
 int mmu_create(struct vcpu *vcpu, struct error *error);
 void mmu_destroy(struct vcpu *vcpu);
 
-/* Bumped whenever a fetch translation may have changed: engines tag their gva -> block caches with
- * it. [gva >> 63] */
-static inline uint64_t mmu_fetch_generation(const struct vcpu *vcpu, uint64_t gva, unsigned mode)
+/*
+ * Changes whenever a cached fetch translation of this address half may have become wrong: engines
+ * tag their gva -> block caches with it.
+ */
+static inline uint64_t mmu_fetch_generation(const struct vcpu *vcpu, uint64_t gva)
 {
-    return vcpu->tlbs[mode].generation[gva >> 63];
+    unsigned half = gva >> 63;
+    return vcpu->fetch_epoch[half] << 12 | vcpu->tlbs[0].generation[half];
 }
 
 #endif

@@ -27,8 +27,8 @@ enum mmu_mode { MMU_USER, MMU_SUPERVISOR, MMU_SUPERVISOR_AC, MMU_MODE_COUNT };
 #define TLB_NO_TAG (~UINT64_C(0))
 #define TLB_GENERATIONS \
     0xffeu /* generation numbers are 1 to this; 0xfff would look like TLB_NO_TAG */
-#define TLB_SIZE_MIN 256u
-#define TLB_SIZE_MAX 16384u
+#define TLB_SIZE_MIN 1024u
+#define TLB_SIZE_MAX 8192u
 
 struct tlb_entry {
     uint64_t tag[MMU_ACCESS_COUNT];
@@ -38,10 +38,25 @@ struct tlb_entry {
 struct tlb {
     struct tlb_entry *entries;
     uint64_t mask;          /* entry count - 1 */
-    uint64_t generation[2]; /* [0]: lower half of the address space, [1]: upper half */
+    uint64_t generation[2]; /* [0]: lower half of the address space, [1]: upper half; same in every
+                               mode */
+    uint32_t evictions;     /* live entries pushed out since the last resize */
+};
+
+#define TLB_CONTEXTS 8
+
+/* What lies behind the tables of one vcpu: which generation belongs to which address space. */
+struct tlb_contexts {
+    uint16_t next_generation;
+    struct {
+        bool valid;
+        uint16_t pcid;
+        uint16_t generation; /* of the lower half */
+    } contexts[TLB_CONTEXTS];
     bool upper_non_global; /* a non-global page of the upper half was cached since its last flush */
-    bool lower_global; /* a global page of the lower half was cached: a global flush must drop it */
-    uint32_t misses;   /* since the last resize decision */
+    /* Bloom filters of regions cached from large pages: INVLPG there must drop the whole page. */
+    uint64_t large_2m[64]; /* hashed by gva >> 21 */
+    uint64_t large_1g[8];  /* hashed by gva >> 30 */
 };
 
 static inline uint64_t tlb_tag(const struct tlb *tlb, uint64_t gva)

@@ -109,6 +109,9 @@ struct vcpu {
                                               [SEG_COUNT] is 0 */
     uint32_t code_mode; /* CODE_MODE_*: what a cached block's meaning depends on */
     struct tlb tlbs[MMU_MODE_COUNT];
+    uint64_t fetch_epoch[2]; /* by address half: raised when INVLPG may have changed a fetch
+                                translation */
+    struct tlb_contexts tlb_contexts;
 
     /* --- architectural state --- */
     struct segment segments[SEG_COUNT];

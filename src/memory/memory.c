@@ -123,11 +123,7 @@ int memory_clear(struct memory *memory, uint64_t gpa, uint64_t length)
 
 bool memory_mark_code(struct memory *memory, uint64_t gpa)
 {
-    _Atomic uint8_t *flags = &memory->page_flags[gpa >> PAGE_SHIFT];
-    /* Nearly always set already: look before taking the cache line for writing. */
-    if (atomic_load_explicit(flags, memory_order_acquire) & MEMORY_PAGE_CODE)
-        return false;
-    return !(atomic_fetch_or(flags, MEMORY_PAGE_CODE) & MEMORY_PAGE_CODE);
+    return !(memory_set_page_flags(memory, gpa, MEMORY_PAGE_CODE) & MEMORY_PAGE_CODE);
 }
 
 void memory_code_changed(struct memory *memory, uint64_t gpa)

@@ -32,6 +32,7 @@ enum memory_page_flag {
     MEMORY_PAGE_CODE = 1 << 0,  /* an engine holds decoded or translated code of this page */
     MEMORY_PAGE_DIRTY = 1 << 1, /* written since the dirty log was last read (when logging) */
     MEMORY_PAGE_ROM = 1 << 2,   /* guest writes are dropped */
+    MEMORY_PAGE_CACHED_WRITE = 1 << 3, /* some vcpu's TLB has had a write entry for it */
 };
 
 /* Told after the bytes of a page that held code have changed. May be called on any thread. */
@@ -78,6 +79,15 @@ int memory_clear(struct memory *memory, uint64_t gpa, uint64_t length);
 static inline uint8_t memory_page_flags(const struct memory *memory, uint64_t gpa)
 {
     return atomic_load_explicit(&memory->page_flags[gpa >> PAGE_SHIFT], memory_order_acquire);
+}
+
+/* Sets flag bits on the RAM page of gpa; returns what was set before. */
+static inline uint8_t memory_set_page_flags(struct memory *memory, uint64_t gpa, uint8_t flags)
+{
+    _Atomic uint8_t *page = &memory->page_flags[gpa >> PAGE_SHIFT];
+    uint8_t before = atomic_load_explicit(page, memory_order_acquire);
+    /* Mostly set already: look before taking the cache line for writing. */
+    return (before & flags) == flags ? before : atomic_fetch_or(page, flags);
 }
 
 /* Sets MEMORY_PAGE_CODE on the RAM page of gpa; true when it was not set before. */
