@@ -19,10 +19,18 @@ bool control_write_dr(struct vcpu *vcpu, unsigned number, uint64_t value);
  * VM entails. */
 void control_write_rflags(struct vcpu *vcpu, uint64_t value, uint64_t mask);
 
+/* PAE paging reads its four top-level entries when CR3 is loaded. False: #GP recorded. APM vol. 2
+ * §5.2.3 */
+bool control_load_pdptes(struct vcpu *vcpu);
+
 bool msr_read(struct vcpu *vcpu, uint32_t index, uint64_t *value);
 bool msr_write(struct vcpu *vcpu, uint32_t index, uint64_t value);
 
-/* Guest time-stamp counter now. It ticks at model->tsc_hz. */
+/*
+ * Guest time-stamp counter now. It ticks once a nanosecond (TSC_HZ), the same on every vcpu, and so
+ * does kvmclock: no scaling anywhere, and a guest that moves to another host keeps its frequency.
+ */
+#define TSC_HZ UINT64_C(1000000000)
 uint64_t tsc_read(const struct vcpu *vcpu);
 /* clock_monotonic_ns() at which the guest TSC reaches `tsc`. */
 uint64_t tsc_deadline_ns(const struct vcpu *vcpu, uint64_t tsc);
@@ -31,6 +39,10 @@ struct cpuid_result {
     uint32_t eax, ebx, ecx, edx;
 };
 struct cpuid_result cpuid_query(const struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf);
+
+/* Bytes of an XSAVE image that holds these components (XCR0 bits), legacy area and header included.
+ */
+uint32_t xstate_size(uint64_t components, bool compacted);
 
 /* A named, versioned set of features. Feature words are the raw CPUID registers. */
 struct cpu_model {
@@ -41,8 +53,8 @@ struct cpu_model {
     uint32_t signature; /* leaf 1 EAX */
     uint32_t leaf1_ecx, leaf1_edx, leaf7_ebx, leaf7_ecx, leaf7_edx;
     uint32_t leaf80000001_ecx, leaf80000001_edx, leafd1_eax;
+    uint32_t leaf80000008_ebx, leaf80000021_eax;
     uint64_t xcr0_supported;
-    uint64_t tsc_hz;
     unsigned physical_address_bits;
     bool kvm_paravirtual; /* offer leaf 0x40000000 */
 };

@@ -37,6 +37,9 @@ bool interrupt_deliver(struct vcpu *vcpu, unsigned vector, enum interrupt_kind k
  */
 enum vcpu_exit vcpu_service_requests(struct vcpu *vcpu, bool *stop);
 
+/* RFLAGS bits that IRET and POPF may change when executed at level cpl. APM vol. 3 POPF. */
+uint64_t flags_writable(const struct vcpu *vcpu, unsigned cpl, unsigned operand_size);
+
 /* IRET, any mode. operand_size: 2, 4 or 8. False: recorded. APM vol. 3 IRET. */
 bool interrupt_return(struct vcpu *vcpu, unsigned operand_size);
 

@@ -79,6 +79,7 @@ enum vcpu_run_state { VCPU_RUNNING, VCPU_HALTED, VCPU_WAIT_FOR_SIPI };
 struct vcpu_group {
     unsigned count;
     struct vcpu *vcpus[VCPU_COUNT_MAX];
+    uint64_t tsc_origin_ns;     /* clock_monotonic_ns() when the guest TSC was 0 */
     pthread_mutex_t split_lock; /* serialises locked accesses that cross a page */
 };
 
@@ -102,6 +103,8 @@ struct vcpu {
     uint64_t rflags; /* bit 1 always set */
     struct lazy_flags lazy;
     _Atomic uint32_t requests; /* enum vcpu_request */
+    atomic_bool extint_level;  /* the 8259 pair's output, where LINT0 takes it */
+    atomic_bool kicked;        /* PV kick: the next HLT returns at once */
     bool interrupt_shadow; /* STI or MOV SS: nothing is taken before the next instruction ends */
     uint8_t cpl;
     uint8_t mmu_mode; /* enum mmu_mode of ordinary data accesses: index into tlbs */
@@ -126,7 +129,8 @@ struct vcpu {
     uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
     uint64_t pat, apic_base, tsc_aux, misc_enable, spec_ctrl;
     uint64_t mtrr_default, mtrr_fixed[11], mtrr_base[8], mtrr_mask[8];
-    int64_t tsc_offset; /* guest TSC = host TSC-like clock + offset */
+    int64_t tsc_offset; /* what the guest added by writing its TSC; MSR_TSC_ADJUST */
+    bool nmi_waiting;   /* one came while blocked */
     bool nmi_blocked;   /* between NMI delivery and IRET */
     enum vcpu_run_state run_state;
     uint8_t startup_vector;
@@ -174,6 +178,13 @@ void vcpu_request(struct vcpu *vcpu, uint32_t requests);
 
 /* True when a halted vcpu must run again: a deliverable interrupt, NMI, INIT, STOP ... */
 bool vcpu_has_work(struct vcpu *vcpu);
+
+/* After IF went from 0 to 1, or TPR fell: asks for a look at what waits. */
+void vcpu_recheck_interrupts(struct vcpu *vcpu);
+
+/* Tells the vcpu that code cached from the page must go, and fast writes to it as well. Any thread.
+ */
+void vcpu_post_code_page(struct vcpu *vcpu, uint64_t gpa_page);
 
 /* Sleeps until vcpu_has_work(). On the vcpu's own thread. */
 void vcpu_wait(struct vcpu *vcpu);

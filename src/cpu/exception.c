@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Recording exceptions, double and triple faults, and what an engine does between instructions. APM
+ * vol. 2 §8.2. */
+#include "cpu/exception.h"
+
+#include "cpu/apic.h"
+#include "cpu/engine.h"
+#include "cpu/interrupt_gate.h"
+#include "cpu/mmu.h"
+#include "cpu/paravirtual.h"
+#include "cpu/segmentation.h"
+
+static bool vector_has_error_code(unsigned vector)
+{
+    const uint32_t with_code = 1u << VECTOR_DF | 1u << VECTOR_TS | 1u << VECTOR_NP |
+                               1u << VECTOR_SS | 1u << VECTOR_GP | 1u << VECTOR_PF |
+                               1u << VECTOR_AC;
+    return with_code >> vector & 1;
+}
+
+bool raise_error(struct vcpu *vcpu, unsigned vector, uint32_t error_code)
+{
+    vcpu->exception = (struct exception){
+        .pending = true,
+        .vector = (uint8_t)vector,
+        .has_error_code = vector_has_error_code(vector),
+        .error_code = error_code,
+    };
+    return false;
+}
+
+bool raise_exception(struct vcpu *vcpu, unsigned vector)
+{
+    return raise_error(vcpu, vector, 0);
+}
+
+bool raise_page_fault(struct vcpu *vcpu, uint64_t gva, uint32_t error_code)
+{
+    raise_error(vcpu, VECTOR_PF, error_code);
+    vcpu->exception.address = gva;
+    return false;
+}
+
+bool raise_debug(struct vcpu *vcpu, uint64_t dr6_bits)
+{
+    raise_error(vcpu, VECTOR_DB, 0);
+    vcpu->exception.address = dr6_bits;
+    return false;
+}
+
+/* APM vol. 2 table 8-3 */
+static bool is_contributory(unsigned vector)
+{
+    const uint32_t set =
+        1u << VECTOR_DE | 1u << VECTOR_TS | 1u << VECTOR_NP | 1u << VECTOR_SS | 1u << VECTOR_GP;
+    return vector < 32 && set >> vector & 1;
+}
+
+static bool becomes_double_fault(unsigned first, unsigned second)
+{
+    if (first == VECTOR_PF)
+        return second == VECTOR_PF || is_contributory(second);
+    return is_contributory(first) && is_contributory(second);
+}
+
+bool exception_deliver(struct vcpu *vcpu)
+{
+    struct exception first = vcpu->exception;
+    for (;;) {
+        vcpu->exception.pending = false;
+        if (first.vector == VECTOR_PF)
+            vcpu->cr2 = first.address;
+        if (first.vector == VECTOR_DB)
+            vcpu->dr[6] |= first.address;
+        if (interrupt_enter(vcpu, INTERRUPT_EXCEPTION, &first)) {
+            if (first.vector == VECTOR_DB)
+                vcpu->dr[7] &= ~DR7_GD;
+            return true;
+        }
+        struct exception second = vcpu->exception;
+        if (first.vector == VECTOR_DF) {
+            vcpu->exception.pending = false;
+            return false;
+        }
+        if (becomes_double_fault(first.vector, second.vector))
+            second =
+                (struct exception){.pending = true, .vector = VECTOR_DF, .has_error_code = true};
+        first = second;
+    }
+}
+
+bool interrupt_deliver(struct vcpu *vcpu, unsigned vector, enum interrupt_kind kind)
+{
+    struct exception event = {.pending = true, .vector = (uint8_t)vector};
+    if (interrupt_enter(vcpu, kind, &event))
+        return true;
+    return kind == INTERRUPT_SOFTWARE ? false : exception_deliver(vcpu);
+}
+
+static void service_code_mailbox(struct vcpu *vcpu)
+{
+    uint64_t pages[ARRAY_SIZE(vcpu->code_mailbox)];
+    pthread_mutex_lock(&vcpu->mailbox_lock);
+    unsigned count = vcpu->code_mailbox_count;
+    bool overflow = vcpu->mailbox_overflow;
+    memcpy(pages, vcpu->code_mailbox, count * sizeof(pages[0]));
+    vcpu->code_mailbox_count = 0;
+    vcpu->mailbox_overflow = false;
+    pthread_mutex_unlock(&vcpu->mailbox_lock);
+    if (overflow) {
+        /* Which pages is not known any more: forget all code, and all fast writes to code pages. */
+        vcpu->engine->invalidate(vcpu, ~UINT64_C(0));
+        mmu_flush_all(vcpu);
+        return;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        vcpu->engine->invalidate(vcpu, pages[i]);
+        /* A write may have gone unnoticed through the entry just dropped: say that the code
+         * changed. */
+        if (mmu_protect_gpa(vcpu, pages[i]))
+            memory_code_changed(vcpu->memory, pages[i]);
+    }
+}
+
+void vcpu_post_code_page(struct vcpu *vcpu, uint64_t gpa_page)
+{
+    pthread_mutex_lock(&vcpu->mailbox_lock);
+    unsigned count = vcpu->code_mailbox_count;
+    if (count == ARRAY_SIZE(vcpu->code_mailbox))
+        vcpu->mailbox_overflow = true;
+    else if (!count || vcpu->code_mailbox[count - 1] != gpa_page)
+        vcpu->code_mailbox[vcpu->code_mailbox_count++] = gpa_page;
+    pthread_mutex_unlock(&vcpu->mailbox_lock);
+    vcpu_request(vcpu, VCPU_REQUEST_CODE);
+}
+
+/* SIPI: real mode at vector * 4096. Intel SDM vol. 3 §8.4.3 */
+static void service_startup(struct vcpu *vcpu)
+{
+    if (vcpu->run_state != VCPU_WAIT_FOR_SIPI)
+        return;
+    segment_set_real(vcpu, SEG_CS, (uint16_t)(vcpu->startup_vector << 8));
+    vcpu->rip = 0;
+    vcpu->run_state = VCPU_RUNNING;
+}
+
+/* A maskable interrupt, if there is one and it may come now. False: triple fault. */
+static bool service_interrupt(struct vcpu *vcpu)
+{
+    if (!(vcpu->rflags & RFLAGS_IF) || vcpu->interrupt_shadow)
+        return true;
+    int vector = -1;
+    if (atomic_load(&vcpu->extint_level) && vcpu->bus->intr_acknowledge)
+        vector = vcpu->bus->intr_acknowledge(vcpu->bus->intr_acknowledge_opaque);
+    if (vector < 0) {
+        paravirtual_before_interrupt(vcpu);
+        vector = apic_take_interrupt(vcpu->apic);
+    }
+    if (vector < 0)
+        return true;
+    vcpu->run_state = VCPU_RUNNING;
+    return interrupt_deliver(vcpu, (unsigned)vector, INTERRUPT_EXTERNAL);
+}
+
+static bool service_nmi(struct vcpu *vcpu)
+{
+    vcpu->nmi_blocked = true;
+    vcpu->run_state = VCPU_RUNNING;
+    return interrupt_deliver(vcpu, VECTOR_NMI, INTERRUPT_EXTERNAL);
+}
+
+enum vcpu_exit vcpu_service_requests(struct vcpu *vcpu, bool *stop)
+{
+    const uint32_t wait_for_window =
+        VCPU_REQUEST_NMI | VCPU_REQUEST_INTERRUPT | VCPU_REQUEST_EXTINT;
+    uint32_t requests = atomic_exchange(&vcpu->requests, 0);
+    *stop = requests & VCPU_REQUEST_STOP;
+    if (requests & VCPU_REQUEST_CODE)
+        service_code_mailbox(vcpu);
+    if (requests & VCPU_REQUEST_TLB_FLUSH)
+        mmu_flush_all(vcpu);
+    if (requests & VCPU_REQUEST_INIT) {
+        vcpu_reset(vcpu, true);
+        if (!vcpu->index)
+            vcpu->run_state = VCPU_RUNNING;
+        requests &= ~wait_for_window;
+    }
+    if (requests & VCPU_REQUEST_STARTUP)
+        service_startup(vcpu);
+    if (vcpu->run_state == VCPU_WAIT_FOR_SIPI) {
+        *stop = true;
+        return VCPU_EXIT_HALT;
+    }
+    if (vcpu->interrupt_shadow) {
+        /* One more instruction first: keep what is left to do. */
+        atomic_fetch_or(&vcpu->requests, requests & wait_for_window);
+        return VCPU_EXIT_NONE;
+    }
+    bool alive = true;
+    if (requests & VCPU_REQUEST_NMI) {
+        if (vcpu->nmi_blocked)
+            vcpu->nmi_waiting = true; /* IRET asks again */
+        else
+            alive = service_nmi(vcpu);
+    }
+    if (alive && requests & (VCPU_REQUEST_INTERRUPT | VCPU_REQUEST_EXTINT))
+        alive = service_interrupt(vcpu);
+    /* With IF clear nothing is asked again here: whoever sets IF does (vcpu_recheck_interrupts). */
+    vcpu_recheck_interrupts(vcpu);
+    return alive ? VCPU_EXIT_NONE : VCPU_EXIT_SHUTDOWN;
+}
