@@ -231,7 +231,7 @@ static bool enter_legacy(struct vcpu *vcpu, enum interrupt_kind kind, const stru
 
 static bool enter(struct vcpu *vcpu, enum interrupt_kind kind, const struct exception *event)
 {
-    struct descriptor gate;
+    struct descriptor gate = {0};
     if (!vcpu_protected(vcpu))
         return enter_real(vcpu, event);
     if (vcpu_v86(vcpu) && kind == INTERRUPT_SOFTWARE && event->vector != VECTOR_BP &&

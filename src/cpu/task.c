@@ -199,7 +199,7 @@ bool task_switch(struct vcpu *vcpu, uint16_t selector, enum task_switch_reason r
 {
     struct descriptor descriptor;
     struct task_state state;
-    uint16_t tss_selector, old_selector = vcpu->tr.selector;
+    uint16_t tss_selector = 0, old_selector = vcpu->tr.selector;
     bool nests = reason == TASK_SWITCH_CALL || reason == TASK_SWITCH_GATE;
     if (!task_descriptor(vcpu, selector, reason, &descriptor, &tss_selector))
         return false;
