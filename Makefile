@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+# A thin layer over meson and ninja; `make help` lists the targets.
+BUILD ?= build
+PREFIX ?= /usr/local
+JOBS ?= $(shell nproc)
+export BUILD
+
+all: $(BUILD)/build.ninja ## build build/nacre
+	@ninja --quiet -j $(JOBS) -C $(BUILD)
+
+$(BUILD)/build.ninja:
+	@scripts/install-packages build </dev/null
+	@meson setup $(BUILD) --prefix $(PREFIX) --werror >/dev/null || { tail -n 20 $(BUILD)/meson-logs/meson-log.txt; exit 1; }
+
+run: ## boot Debian's kernel to a shell (piped stdin: runs it as commands)
+	@scripts/install-packages build run
+	@$(MAKE) --no-print-directory all </dev/null
+	@scripts/fetch-guest
+	@scripts/make-initramfs guest/cache/initramfs.gz
+	@scripts/run $(ARGS)
+
+test: ## run all tests; the last line says "N passed, N failed"
+	@scripts/install-packages build run test </dev/null
+	@$(MAKE) --no-print-directory all </dev/null
+	@tests/run $(TESTS)
+
+bench: ## measure against native, QEMU and Bochs; table kept under bench/history/
+	@scripts/install-packages build run </dev/null
+	@bench/run $(ARGS)
+
+check: check-style check-types check-leaks ## all three checks below
+check-style: all ## formatting, SPDX lines, include directions, no global state
+	@scripts/check-style
+check-types: ## clang and gcc with -Werror, clang-tidy, cppcheck, shellcheck
+	@scripts/check-types
+check-leaks: ## unit tests under ASan and UBSan, threaded ones under TSan
+	@scripts/check-leaks
+fuzz: ## run each fuzz target (SECONDS_EACH=60)
+	@scripts/fuzz $(SECONDS_EACH)
+
+install: all ## install under DESTDIR and PREFIX
+	@meson configure $(BUILD) -Dprefix=$(PREFIX)
+	@DESTDIR="$(DESTDIR)" meson install -C $(BUILD) --quiet
+
+clean: ## remove build folders
+	rm -rf build build-*
+distclean: clean ## and what was fetched
+	rm -rf guest/cache
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
+
+.PHONY: all run test bench check check-style check-types check-leaks fuzz install clean distclean help
