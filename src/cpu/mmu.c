@@ -177,6 +177,17 @@ enum mmu_status mmu_write(struct vcpu *vcpu, uint64_t gva, const void *bytes, un
     return status;
 }
 
+bool mmu_probe_write(struct vcpu *vcpu, uint64_t gva, unsigned size, enum mmu_mode mode)
+{
+    struct target target;
+    gva = wrap_linear(vcpu, gva, mode);
+    unsigned first = first_part(gva, size);
+    if (resolve(vcpu, gva, MMU_WRITE, mode, &target) == MMU_FAULT)
+        return false;
+    uint64_t second_gva = wrap_linear(vcpu, gva + first, mode);
+    return first == size || resolve(vcpu, second_gva, MMU_WRITE, mode, &target) != MMU_FAULT;
+}
+
 static bool crosses_page(uint64_t gva, unsigned size)
 {
     return first_part(gva, size) < size;

@@ -53,6 +53,10 @@ enum mmu_status mmu_read(struct vcpu *vcpu, uint64_t gva, void *bytes, unsigned 
 enum mmu_status mmu_write(struct vcpu *vcpu, uint64_t gva, const void *bytes, unsigned size,
                           enum mmu_mode mode);
 
+/* Would a write to [gva, gva + size) go through? Sets A and D bits as a write would; false: fault
+ * recorded. */
+bool mmu_probe_write(struct vcpu *vcpu, uint64_t gva, unsigned size, enum mmu_mode mode);
+
 /*
  * The host address of [gva, gva + size) for a locked or repeated access, or NULL: then *status says
  * MMU_FAULT, or MMU_OK when it is MMIO, crosses a page, or touches a page that needs the slow path

@@ -26,11 +26,24 @@ struct selection {
 
 typedef op_handler *select_function(struct selection *selection);
 
+select_function
+    select_alu; /* alu.c: add, or, adc, sbb, and, sub, xor, cmp, test, inc, dec, neg, not */
+select_function
+    select_move; /* move.c, stack.c: data movement, push, pop, setcc, cmovcc, sign extension */
+select_function select_branch;   /* branch.c: near jumps, calls, returns, loops */
+select_function select_shift;    /* shift.c */
+select_function select_multiply; /* multiply.c: mul, imul, div, idiv */
+select_function select_bit;      /* bit.c */
+select_function select_string;   /* string.c */
+select_function select_bcd;      /* bcd.c */
+select_function select_atomic; /* atomic.c: everything with LOCK, xchg with memory, xadd, cmpxchg */
+select_function select_misc;   /* misc.c: nop, fences, flag bits, xlat, bound, ud2 ... */
+
 /* cpu/interpret/system.c ...: descriptor tables, CR, DR, MSR, far transfers, port I/O, SYSCALL,
  * HLT, CPUID ... */
-op_handler *select_system(struct selection *selection);
+select_function select_system;
 /* cpu/interpret/vector.c ...: x87, MMX, SSE, AES, XSAVE family */
-op_handler *select_vector(struct selection *selection);
+select_function select_vector;
 
 /* Byte offset in vcpu->registers of a general register of any width (AH is 1, EBX is 24); -1 for
  * others. */
