@@ -9,7 +9,7 @@ all: $(BUILD)/build.ninja ## build build/nacre
 	@ninja --quiet -j $(JOBS) -C $(BUILD)
 
 $(BUILD)/build.ninja:
-	@scripts/install-packages build </dev/null
+	@scripts/install-packages build
 	@meson setup $(BUILD) --prefix $(PREFIX) --werror >/dev/null || { tail -n 20 $(BUILD)/meson-logs/meson-log.txt; exit 1; }
 
 run: ## boot Debian's kernel to a shell (piped stdin: runs it as commands)

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Debian's cloud kernel with the small initramfs: to a shell, and every way out of the machine."""
+
+import subprocess
+import tempfile
+import unittest
+
+from harness.machine import EXIT_CONFIGURATION, EXIT_GUEST, EXIT_POWER_OFF, KERNEL, NACRE, ROOT
+from harness.machine import INITRAMFS, Machine, linux_arguments
+
+PROMPT = r"nacre:~# "
+BOOT_SECONDS = 120
+
+
+class Boot(unittest.TestCase):
+    def boot(self, *more, **options):
+        machine = Machine(linux_arguments(*more, append="quiet", **options))
+        self.addCleanup(machine.close)
+        machine.expect(PROMPT, BOOT_SECONDS)
+        return machine
+
+    def check_processors(self, count):
+        machine = self.boot(cpus=count)
+        self.assertIn(str(count), machine.run("grep -c ^processor /proc/cpuinfo"))
+        self.assertIn("Linux nacre 6.1", machine.run("uname -a"))
+        machine.run("for i in $(seq 4); do (seq 20000 | md5sum) & done; wait")
+        machine.send("poweroff -f\n")
+        self.assertEqual(machine.wait(), EXIT_POWER_OFF)
+
+    def test_one_processor(self):
+        self.check_processors(1)
+
+    def test_two_processors(self):
+        self.check_processors(2)
+
+    def test_four_processors(self):
+        self.check_processors(4)
+
+    def test_no_mitigation_is_on(self):
+        """None that costs time: page-table isolation and retpolines are for real hardware only."""
+        machine = self.boot()
+        text = machine.run("cat /sys/devices/system/cpu/vulnerabilities/*")
+        self.assertNotRegex(text, "PTI|Retpolines|Clear CPU buffers")
+
+    def test_time_goes_on_at_the_right_pace(self):
+        machine = self.boot()
+        machine.run("cat /sys/devices/system/clocksource/clocksource0/current_clocksource")
+        machine.send("sleep 1; cat /proc/uptime; echo be''gin\n")
+        machine.expect(r"begin")
+        machine.send("sleep 5; echo e''nd\n")
+        machine.expect(r"^end")
+        times = [when for when, line in machine.lines if line in ("begin", "end")]
+        self.assertAlmostEqual(times[1] - times[0], 5, delta=1)
+
+    def test_guest_panic_has_its_own_exit_code(self):
+        machine = self.boot()
+        machine.send("echo c >/proc/sysrq-trigger\n")
+        machine.expect("Kernel panic")
+        # The kernel reboots after a panic (panic=-1): without a report of it that is a reboot.
+        machine.expect("Kernel panic|Linux version|" + PROMPT, BOOT_SECONDS)
+
+    def test_triple_fault_has_its_own_exit_code(self):
+        machine = Machine(linux_arguments("--no-reboot", append="quiet reboot=t"))
+        self.addCleanup(machine.close)
+        machine.expect(PROMPT, BOOT_SECONDS)
+        machine.send("reboot -f\n")
+        self.assertEqual(machine.wait(), EXIT_GUEST)
+
+    def test_reboot_boots_again(self):
+        machine = self.boot()
+        machine.run("touch /root/gone-after-reboot")
+        machine.send("reboot -f\n")
+        machine.expect(PROMPT, BOOT_SECONDS)
+        self.assertIn("missing", machine.run("test -e /root/gone-after-reboot || echo missing"))
+
+    def test_dhcp_lease(self):
+        machine = self.boot("--net", "user")
+        self.assertIn("10.0.2.15", machine.run("ifconfig eth0"))
+
+    def test_disk_keeps_what_is_written(self):
+        with tempfile.NamedTemporaryFile(suffix=".img") as disk:
+            disk.truncate(16 << 20)
+            machine = self.boot("--disk", disk.name)
+            machine.run("echo nacre was here | dd of=/dev/vda bs=512 seek=100 conv=sync,fsync")
+            machine.send("poweroff -f\n")
+            self.assertEqual(machine.wait(), EXIT_POWER_OFF)
+            disk.seek(512 * 100)
+            self.assertTrue(disk.read(14).startswith(b"nacre was here"))
+
+
+class MakeRun(unittest.TestCase):
+    def test_piped_commands(self):
+        result = subprocess.run(
+            ["make", "--no-print-directory", "run"],
+            input="uname -a; cat /proc/cpuinfo; poweroff -f\n",
+            capture_output=True, text=True, cwd=ROOT, timeout=BOOT_SECONDS,
+        )  # fmt: skip
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertRegex(result.stdout, r"Linux nacre 6\.1.*x86_64")
+        self.assertIn("processor\t: 0", result.stdout)
+
+    def test_end_of_input_powers_off(self):
+        result = subprocess.run(
+            ["scripts/run"], input="echo $((6 * 7)) is the answer\n",
+            capture_output=True, text=True, cwd=ROOT, timeout=BOOT_SECONDS,
+        )  # fmt: skip
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("42 is the answer", result.stdout)
+
+
+class BadConfiguration(unittest.TestCase):
+    """One line on stderr that names what is wrong, exit code 2, and nothing started."""
+
+    def check(self, arguments, named):
+        result = subprocess.run([NACRE, "run", *arguments], capture_output=True, text=True, timeout=20,
+                                stdin=subprocess.DEVNULL)  # fmt: skip
+        self.assertEqual(result.returncode, EXIT_CONFIGURATION, result.stderr)
+        self.assertEqual(len(result.stderr.strip().splitlines()), 1, result.stderr)
+        self.assertIn(named, result.stderr)
+
+    def test_missing_kernel(self):
+        self.check(["--kernel", "/no/such/kernel"], "/no/such/kernel")
+
+    def test_no_kernel_named(self):
+        self.check([], "--kernel")
+
+    def test_directory_as_kernel(self):
+        self.check(["--kernel", "/tmp"], "/tmp")
+
+    def test_not_a_kernel(self):
+        self.check(["--kernel", "/etc/passwd"], "/etc/passwd")
+
+    def test_truncated_kernel(self):
+        with tempfile.NamedTemporaryFile() as file, open(KERNEL, "rb") as kernel:
+            file.write(kernel.read(100000))
+            file.flush()
+            self.check(["--kernel", file.name], file.name)
+
+    def test_missing_initrd(self):
+        self.check(["--kernel", KERNEL, "--initrd", "/no/such/initrd"], "/no/such/initrd")
+
+    def test_absurd_memory(self):
+        for size in ("0", "1", "99999T", "-5M", "banana", ""):
+            with self.subTest(size):
+                self.check(["--kernel", KERNEL, "--memory", size], "--memory")
+
+    def test_too_little_memory(self):
+        self.check(["--kernel", KERNEL, "--initrd", INITRAMFS, "--memory", "2M"], "memory")
+
+    def test_absurd_processor_count(self):
+        for count in ("0", "17", "-1", "many"):
+            with self.subTest(count):
+                self.check(["--kernel", KERNEL, "--cpus", count], "--cpus")
+
+    def test_missing_disk(self):
+        self.check(["--kernel", KERNEL, "--disk", "/no/such/disk.img"], "/no/such/disk.img")
+
+    def test_unknown_option(self):
+        self.check(["--kernel", KERNEL, "--flux-capacitor"], "--flux-capacitor")
+
+    def test_busy_port(self):
+        import socket
+
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            self.check(["--kernel", KERNEL, "--net", f"user,hostfwd=tcp:127.0.0.1:{port}-:22"], str(port))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A virtual machine under test: starts nacre, talks to its serial console, and never leaves it running."""
+
+import os
+import re
+import subprocess
+import threading
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.path.join(ROOT, os.environ.get("BUILD", "build"))
+NACRE = os.environ.get("NACRE", os.path.join(BUILD, "nacre"))
+CACHE = os.path.join(ROOT, "guest", "cache")
+KERNEL = os.path.join(CACHE, "vmlinuz")
+INITRAMFS = os.path.join(CACHE, "initramfs.gz")
+
+# Slow hosts multiply every time limit by this.
+TIME_SCALE = float(os.environ.get("NACRE_TEST_TIME_SCALE", "1"))
+
+EXIT_POWER_OFF, EXIT_CONFIGURATION, EXIT_GUEST = 0, 2, 3
+
+
+class Machine:
+    """nacre with its standard input and output on pipes. Use it in a `with` block."""
+
+    def __init__(self, arguments, command=None):
+        self.command = [command or NACRE] + list(arguments)
+        self.started = time.monotonic()
+        self.output = ""
+        self.position = 0  # where expect() goes on
+        self.lines = []  # (seconds since start, line), for those who measure
+        self.changed = threading.Condition()
+        self.process = subprocess.Popen(
+            self.command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=ROOT,
+            start_new_session=True,
+        )
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def _read(self):
+        pending = ""
+        while data := os.read(self.process.stdout.fileno(), 65536):
+            text = data.decode("utf-8", "replace").replace("\r", "")
+            now = time.monotonic() - self.started
+            *lines, pending = (pending + text).split("\n")
+            with self.changed:
+                self.output += text
+                self.lines += [(now, line) for line in lines]
+                self.changed.notify_all()
+        with self.changed:
+            self.changed.notify_all()
+
+    def fail(self, why):
+        tail = "\n    ".join(self.output.splitlines()[-25:])
+        raise AssertionError(f"{why}\n  command: {' '.join(self.command)}\n  its last output:\n    {tail}")
+
+    def expect(self, pattern, seconds=60):
+        """Waits for a regular expression in what has not been matched yet; returns the match."""
+        deadline = time.monotonic() + seconds * TIME_SCALE
+        expression = re.compile(pattern, re.MULTILINE)
+        with self.changed:
+            while not (match := expression.search(self.output, self.position)):
+                if not self.reader.is_alive():
+                    self.fail(f"ended with no {pattern!r} in its output")
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    self.fail(f"no {pattern!r} within {seconds * TIME_SCALE:.0f} s")
+                self.changed.wait(min(left, 0.5))
+        self.position = match.end()
+        return match
+
+    def send(self, text):
+        self.process.stdin.write(text.encode())
+        self.process.stdin.flush()
+
+    def run(self, command, seconds=60):
+        """Runs a shell command in the guest; returns its output. Fails unless it ends with status 0."""
+        # The quotes keep the echo of the command line from looking like its result.
+        self.send(f"{command}; echo st''atus=$?=\n")
+        start = self.position
+        match = self.expect(r"^(.*)status=(\d+)=$", seconds)
+        if match[2] != "0":
+            self.fail(f"{command!r} ended with status {match[2]}")
+        return self.output[start : match.start()] + match[1]
+
+    def wait(self, seconds=60):
+        """Waits for nacre to end; returns its exit status."""
+        try:
+            status = self.process.wait(seconds * TIME_SCALE)
+        except subprocess.TimeoutExpired:
+            self.fail(f"still running after {seconds * TIME_SCALE:.0f} s")
+        self.reader.join(5)
+        return status
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.reader.join(5)
+        for pipe in (self.process.stdin, self.process.stdout):
+            try:
+                pipe.close()
+            except BrokenPipeError:
+                pass
+
+
+def linux_arguments(*more, append="", cpus=1, memory="512M", initrd=INITRAMFS):
+    """`nacre run` for the cloud kernel with the small initramfs and its console on our pipes."""
+    return [
+        "run", "--kernel", KERNEL, "--initrd", initrd, "--serial", "stdio",
+        "--cpus", str(cpus), "--memory", memory,
+        "--append", f"console=ttyS0 panic=-1 {append}".strip(), *more,
+    ]  # fmt: skip
