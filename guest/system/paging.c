@@ -281,11 +281,15 @@ static void check_canonical(void)
                          : "r"(opaque)
                          : "rbx", "memory");
     }
+    /* Each on a stack that is there, whichever comes. */
+    static const unsigned vectors[] = {TRAP_SS, TRAP_GP, TRAP_DF};
     task_state.interrupt_stacks[0] = (uint64_t)page[1] + 4096;
-    trap_gate(TRAP_SS, (word)trap_entries[TRAP_SS], SELECTOR_CODE, 0x8e, 1);
+    for (unsigned i = 0; i < 3; i++)
+        trap_gate(vectors[i], (word)trap_entries[vectors[i]], SELECTOR_CODE, 0x8e, 1);
     check_trap(trap_catch(push_there, (void *)(UINT64_C(1) << 50)), TRAP_SS, 0,
                "non-canonical stack address");
-    trap_gate(TRAP_SS, (word)trap_entries[TRAP_SS], SELECTOR_CODE, 0x8e, 0);
+    for (unsigned i = 0; i < 3; i++)
+        trap_gate(vectors[i], (word)trap_entries[vectors[i]], SELECTOR_CODE, 0x8e, 0);
 }
 
 void guest_main(void)
