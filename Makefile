@@ -4,9 +4,11 @@ BUILD ?= build
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 export BUILD
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 
 all: $(BUILD)/build.ninja ## build build/nacre
-	@ninja --quiet -j $(JOBS) -C $(BUILD)
+	@ninja --quiet -j $(JOBS) -C $(BUILD) | sed "/no work to do/d"
 
 $(BUILD)/build.ninja:
 	@scripts/install-packages build
@@ -35,6 +37,8 @@ check-types: ## clang and gcc with -Werror, clang-tidy, cppcheck, shellcheck
 	@scripts/check-types
 check-leaks: ## unit tests under ASan and UBSan, threaded ones under TSan
 	@scripts/check-leaks
+format: ## put all C files into the repository's format
+	@git ls-files "*.c" "*.h" | xargs clang-format -i
 fuzz: ## run each fuzz target (SECONDS_EACH=60)
 	@scripts/fuzz $(SECONDS_EACH)
 
@@ -50,4 +54,4 @@ distclean: clean ## and what was fetched
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
 
-.PHONY: all run test bench check check-style check-types check-leaks fuzz install clean distclean help
+.PHONY: all run test bench check check-style check-types check-leaks format fuzz install clean distclean help
