@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Debian's linux-image-amd64 with its own initrd from an ext4 disk: systemd, network, ssh, a large file."""
+
+import contextlib
+import hashlib
+import http.server
+import os
+import re
+import socket
+import subprocess
+import tempfile
+import threading
+import unittest
+
+from harness.machine import CACHE, EXIT_POWER_OFF, Machine, ROOT, TIME_SCALE
+
+FOLDER = os.path.join(CACHE, "debian")
+BOOT_SECONDS = 300
+FILE_MIB = 256
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def web_server(text):
+    """Serves text on the host's loopback; yields the port."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class Debian(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        subprocess.run(["scripts/make-debian-image"], cwd=ROOT, check=True)
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(dir=CACHE)
+        self.addCleanup(folder.cleanup)
+        self.disk = os.path.join(folder.name, "disk.img")
+        subprocess.run(["cp", "--sparse=always", os.path.join(FOLDER, "disk.img"), self.disk], check=True)
+        self.port = free_port()
+
+    def boot(self):
+        command = os.environ.get("NACRE_DEBIAN_COMMAND")  # to see whether the test or nacre is wrong
+        kernel, initrd = (os.path.join(FOLDER, name) for name in ("vmlinuz", "initrd.img"))
+        append = "root=/dev/vda rw console=ttyS0 quiet"
+        forward = f"user,hostfwd=tcp:127.0.0.1:{self.port}-:22"
+        if command == "qemu":
+            machine = Machine(
+                ["-m", "1024", "-smp", "2", "-display", "none", "-serial", "stdio", "-no-reboot", "-kernel", kernel,
+                 "-initrd", initrd, "-append", append, "-drive", f"file={self.disk},format=raw,if=virtio",
+                 "-nic", forward + ",model=virtio-net-pci"], "qemu-system-x86_64")  # fmt: skip
+        else:
+            machine = Machine(
+                ["run", "--kernel", kernel, "--initrd", initrd, "--append", append, "--cpus", "2",
+                 "--memory", "1024M", "--disk", self.disk, "--net", forward, "--serial", "stdio"])  # fmt: skip
+        self.addCleanup(machine.close)
+        machine.expect("nacre-debian login:", BOOT_SECONDS)
+        return machine
+
+    def log_in(self, machine):
+        machine.send("root\n")
+        machine.expect(r"root@nacre-debian:~# ", 60)
+        machine.run("stty -echo; bind 'set enable-bracketed-paste off'; dmesg --console-off", 60)
+
+    def power_off(self, machine):
+        machine.send("poweroff\n")
+        self.assertEqual(machine.wait(120), EXIT_POWER_OFF)
+
+    def ssh(self, command, seconds=180):
+        key = os.path.join(FOLDER, "key")
+        options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
+                   "-o", f"ConnectTimeout={seconds}", "-o", "BatchMode=yes"]  # fmt: skip
+        result = subprocess.run(
+            ["ssh", "-i", key, *options, "-p", str(self.port), "root@127.0.0.1", command],
+            capture_output=True, text=True, timeout=seconds * TIME_SCALE, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return result.stdout
+
+    def test_boots_to_login_with_network_and_ssh(self):
+        machine = self.boot()
+        self.log_in(machine)
+        machine.run("systemctl is-system-running --wait || systemctl --failed --no-legend", 180)
+        self.assertIn("10.0.2.15", machine.run("ip -4 address show scope global", 60))
+        with web_server("hello from the host's loopback") as port:
+            self.assertIn("hello from the host", machine.run(f"curl -sS http://10.0.2.2:{port}/", 60))
+        self.assertIn("nacre-debian", self.ssh("hostname; cat /proc/loadavg"))
+        self.power_off(machine)
+
+    def test_large_file_survives_power_off(self):
+        machine = self.boot()
+        self.log_in(machine)
+        # A keystream would cost more than the disk: one random MiB, each copy numbered.
+        machine.run("head -c 1048568 /dev/urandom >/tmp/piece", 60)
+        machine.run(f"for i in $(seq -w 1 {FILE_MIB}); do printf '%08d' 1$i; cat /tmp/piece; done >/root/large; sync", 300)
+        machine.run("echo 3 >/proc/sys/vm/drop_caches", 60)
+        inside = re.search(r"[0-9a-f]{64}", machine.run("sha256sum /root/large", 600))[0]
+        self.power_off(machine)
+        copy = self.disk + ".large"
+        subprocess.run(["debugfs", "-R", f"dump /root/large {copy}", self.disk], check=True, capture_output=True)
+        self.assertEqual(os.path.getsize(copy), FILE_MIB << 20)
+        with open(copy, "rb") as file:
+            outside = hashlib.file_digest(file, "sha256").hexdigest()
+        self.assertEqual(inside, outside)
+        check = subprocess.run(["e2fsck", "-fn", self.disk], capture_output=True, text=True)
+        self.assertEqual(check.returncode, 0, check.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()
