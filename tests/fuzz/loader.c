@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Kernel loaders: the input is a kernel file, an initrd and a command line. Loading may fail, with
+ * an error that says why; it must not crash, nor write outside guest memory.
+ */
+#include "fuzz/fuzz.h"
+
+#include "base/bits.h"
+#include "boot/boot.h"
+#include "memory/memory.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* A file in memory; *path then names it. */
+static int file_make(const uint8_t *bytes, size_t length, char *path, size_t path_size)
+{
+    int fd = memfd_create("fuzz", MFD_CLOEXEC);
+    if (fd < 0 || write(fd, bytes, length) != (ssize_t)length)
+        abort();
+    snprintf(path, path_size, "/proc/self/fd/%d", fd);
+    return fd;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
+{
+    struct fuzz_input input = {bytes, length};
+    struct error error = {0};
+    struct boot_entry entry = {0};
+    char kernel[64], initrd[64], command_line[300];
+    unsigned cpu_count = 1 + fuzz_take_integer(&input, 1) % 16;
+    uint64_t memory_size = MIB(1) + fuzz_take_integer(&input, 1) % 64 * MIB(1);
+    size_t line_length = fuzz_take_integer(&input, 1);
+    size_t initrd_length = fuzz_take_integer(&input, 1) * 64;
+    fuzz_take(&input, command_line, line_length);
+    command_line[line_length] = 0;
+    initrd_length = initrd_length < input.length ? initrd_length : input.length;
+
+    int initrd_fd = file_make(input.bytes, initrd_length, initrd, sizeof(initrd));
+    int kernel_fd = file_make(input.bytes + initrd_length, input.length - initrd_length, kernel,
+                              sizeof(kernel));
+    struct memory *memory = memory_create(memory_size, &error);
+    fuzz_require(memory != NULL, &error);
+    const struct boot_options options = {
+        .kernel = kernel,
+        .initrd = initrd_length ? initrd : NULL,
+        .command_line = command_line,
+        .cpu_count = cpu_count,
+    };
+    int result = boot_load(&options, memory, &entry, &error);
+    if (result < 0 && !error.message[0])
+        abort(); /* a failure that tells the user nothing */
+    memory_destroy(memory);
+    close(kernel_fd);
+    close(initrd_fd);
+    return 0;
+}
