@@ -18,7 +18,7 @@ enum {
     CODE = 0x1000,
     TABLES = 0x4000, /* page tables: identity map, unless the input overwrites them */
     INPUT_MAX = 0x8000,
-    INSTRUCTIONS = 3000,
+    INSTRUCTIONS = 500,
 };
 
 /* Made once: creating a machine costs more than a run. */
@@ -97,9 +97,10 @@ static void memory_fill(struct memory *memory, struct fuzz_input *input)
     store_entry(memory, TABLES, (TABLES + 0x1000) | 7);
     store_entry(memory, TABLES + 0x1000, (TABLES + 0x2000) | 7);
     store_entry(memory, TABLES + 0x2000, 0x87); /* one 2 MiB page */
+    memset(bytes, 0xf4, PAGE_SIZE);             /* HLT: what runs off the input ends */
     size_t length = input->length < sizeof(bytes) ? input->length : sizeof(bytes);
     fuzz_take(input, bytes, length);
-    memory_write(memory, CODE, bytes, length);
+    memory_write(memory, CODE, bytes, length > PAGE_SIZE ? length : PAGE_SIZE);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
