@@ -84,6 +84,16 @@ void memory_add_observer(struct memory *memory, struct memory_observer *observer
     memory->observers = observer;
 }
 
+void memory_remove_observer(struct memory *memory, struct memory_observer *observer)
+{
+    for (struct memory_observer **link = &memory->observers; *link; link = &(*link)->next) {
+        if (*link == observer) {
+            *link = observer->next;
+            return;
+        }
+    }
+}
+
 void *memory_hva(const struct memory *memory, uint64_t gpa, uint64_t length)
 {
     bool low = range_within(gpa, length, memory->low_size);

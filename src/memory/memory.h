@@ -56,6 +56,7 @@ struct memory {
 struct memory *memory_create(uint64_t size, struct error *error);
 void memory_destroy(struct memory *memory);
 void memory_add_observer(struct memory *memory, struct memory_observer *observer);
+void memory_remove_observer(struct memory *memory, struct memory_observer *observer);
 
 static inline bool memory_is_ram(const struct memory *memory, uint64_t gpa)
 {

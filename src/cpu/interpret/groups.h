@@ -28,8 +28,8 @@ typedef op_handler *select_function(struct selection *selection);
 
 select_function
     select_alu; /* alu.c: add, or, adc, sbb, and, sub, xor, cmp, test, inc, dec, neg, not */
-select_function
-    select_move; /* move.c, stack.c: data movement, push, pop, setcc, cmovcc, sign extension */
+select_function select_move;     /* move.c: data movement, setcc, cmovcc, sign extension */
+select_function select_stack;    /* stack.c: push, pop, pusha, enter, leave */
 select_function select_branch;   /* branch.c: near jumps, calls, returns, loops */
 select_function select_shift;    /* shift.c */
 select_function select_multiply; /* multiply.c: mul, imul, div, idiv */

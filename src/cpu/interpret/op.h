@@ -36,7 +36,7 @@ enum op_flag {
     OP_ADDRESS16 = 1 << 5, /* ... at 64 KiB */
 };
 
-/* 48 bytes. Register operands are byte offsets into vcpu->registers, so AH and friends need no
+/* Register operands are byte offsets into vcpu->registers, so AH and friends need no
  * special case. */
 struct op {
     op_handler *run;
@@ -57,6 +57,7 @@ struct op {
     uint8_t scale;   /* 0 to 3: shift */
     uint8_t segment; /* index into segment_bases; SEG_COUNT: base 0 */
     uint8_t operand_size; /* bytes */
+    uint16_t remaining;   /* ops that follow in the block */
     uint8_t condition;    /* Jcc, SETcc, CMOVcc: low four bits of the opcode */
 };
 

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ADD, OR, ADC, SBB, AND, SUB, XOR, CMP, TEST, INC, DEC, NEG, NOT in every size and form. One
+ * generic function an operation does the arithmetic; macros make a handler for each size and form
+ * of it.
+ */
+#include "cpu/interpret/operand.h"
+
+/* Operation bodies on `type` (unsigned) with its signed twin; each returns the result and sets the
+ * flags. */
+#define DEFINE_ARITHMETIC(bits)                                                                    \
+    static inline uint##bits##_t add##bits(struct vcpu *vcpu, uint##bits##_t a, uint##bits##_t b)  \
+    {                                                                                              \
+        uint##bits##_t result = (uint##bits##_t)(a + b);                                           \
+        uint64_t carries = (a & b) | ((a | b) & ~(uint64_t)result);                                \
+        flags_set(vcpu, (int##bits##_t)result, flags_auxiliary(carries, bits));                    \
+        return result;                                                                             \
+    }                                                                                              \
+    static inline uint##bits##_t adc##bits(struct vcpu *vcpu, uint##bits##_t a, uint##bits##_t b)  \
+    {                                                                                              \
+        uint##bits##_t result = (uint##bits##_t)(a + b + flag_carry(vcpu));                        \
+        uint64_t carries = (a & b) | ((a | b) & ~(uint64_t)result);                                \
+        flags_set(vcpu, (int##bits##_t)result, flags_auxiliary(carries, bits));                    \
+        return result;                                                                             \
+    }                                                                                              \
+    static inline uint##bits##_t sub##bits(struct vcpu *vcpu, uint##bits##_t a, uint##bits##_t b)  \
+    {                                                                                              \
+        uint##bits##_t result = (uint##bits##_t)(a - b);                                           \
+        uint64_t carries = (~(uint64_t)a & b) | ((~(uint64_t)a | b) & result);                     \
+        flags_set(vcpu, (int##bits##_t)result, flags_auxiliary(carries, bits));                    \
+        return result;                                                                             \
+    }                                                                                              \
+    static inline uint##bits##_t sbb##bits(struct vcpu *vcpu, uint##bits##_t a, uint##bits##_t b)  \
+    {                                                                                              \
+        uint##bits##_t result = (uint##bits##_t)(a - b - flag_carry(vcpu));                        \
+        uint64_t carries = (~(uint64_t)a & b) | ((~(uint64_t)a | b) & result);                     \
+        flags_set(vcpu, (int##bits##_t)result, flags_auxiliary(carries, bits));                    \
+        return result;                                                                             \
+    }                                                                                              \
+    static inline uint##bits##_t and##bits(struct vcpu *vcpu, uint##bits##_t a, uint##bits##_t b)  \
+    {                                                                                              \
+        uint##bits##_t result = a & b;                                                             \
+        flags_set_logic(vcpu, (int##bits##_t)result);                                              \
+        return result;                                                                             \
+    }                                                                                              \
+    static inline uint##bits##_t or ##bits(struct vcpu *vcpu, uint##bits##_t a, uint##bits##_t b)  \
+    {                                                                                              \
+        uint##bits##_t result = a | b;                                                             \
+        flags_set_logic(vcpu, (int##bits##_t)result);                                              \
+        return result;                                                                             \
+    }                                                                                              \
+    static inline uint##bits##_t xor ##bits(struct vcpu *vcpu, uint##bits##_t a, uint##bits##_t b) \
+    {                                                                                              \
+        uint##bits##_t result = a ^ b;                                                             \
+        flags_set_logic(vcpu, (int##bits##_t)result);                                              \
+        return result;                                                                             \
+    }                                                                                              \
+    /* INC and DEC leave CF alone. */                                                              \
+    static inline uint##bits##_t inc##bits(struct vcpu *vcpu, uint##bits##_t a)                    \
+    {                                                                                              \
+        bool carry = flag_carry(vcpu);                                                             \
+        uint##bits##_t result = add##bits(vcpu, a, 1);                                             \
+        flags_set_carry(vcpu, carry);                                                              \
+        return result;                                                                             \
+    }                                                                                              \
+    static inline uint##bits##_t dec##bits(struct vcpu *vcpu, uint##bits##_t a)                    \
+    {                                                                                              \
+        bool carry = flag_carry(vcpu);                                                             \
+        uint##bits##_t result = sub##bits(vcpu, a, 1);                                             \
+        flags_set_carry(vcpu, carry);                                                              \
+        return result;                                                                             \
+    }                                                                                              \
+    static inline uint##bits##_t neg##bits(struct vcpu *vcpu, uint##bits##_t a)                    \
+    {                                                                                              \
+        return sub##bits(vcpu, 0, a);                                                              \
+    }                                                                                              \
+    static inline uint##bits##_t not ##bits(struct vcpu * vcpu, uint##bits##_t a)                  \
+    {                                                                                              \
+        return (uint##bits##_t) ~a;                                                                \
+    }
+
+DEFINE_ARITHMETIC(8)
+DEFINE_ARITHMETIC(16)
+DEFINE_ARITHMETIC(32)
+DEFINE_ARITHMETIC(64)
+
+/* Handlers of a two-operand instruction that writes its destination. */
+#define DEFINE_BINARY(name, bits)                                                       \
+    static void name##bits##_register_register(struct vcpu *vcpu, const struct op *op)  \
+    {                                                                                   \
+        uint##bits##_t a = register_get##bits(vcpu, op->destination);                   \
+        uint##bits##_t b = register_get##bits(vcpu, op->source);                        \
+        register_set##bits(vcpu, op->destination, name##bits(vcpu, a, b));              \
+        NEXT(vcpu, op);                                                                 \
+    }                                                                                   \
+    static void name##bits##_register_immediate(struct vcpu *vcpu, const struct op *op) \
+    {                                                                                   \
+        uint##bits##_t a = register_get##bits(vcpu, op->destination);                   \
+        register_set##bits(vcpu, op->destination,                                       \
+                           name##bits(vcpu, a, (uint##bits##_t)op->immediate));         \
+        NEXT(vcpu, op);                                                                 \
+    }                                                                                   \
+    static void name##bits##_register_memory(struct vcpu *vcpu, const struct op *op)    \
+    {                                                                                   \
+        uint##bits##_t b;                                                               \
+        if (unlikely(!operand_load##bits(vcpu, op, &b)))                                \
+            FAULT(vcpu, op);                                                            \
+        uint##bits##_t a = register_get##bits(vcpu, op->destination);                   \
+        register_set##bits(vcpu, op->destination, name##bits(vcpu, a, b));              \
+        NEXT(vcpu, op);                                                                 \
+    }                                                                                   \
+    static inline __attribute__((always_inline)) void name##bits##_memory(              \
+        struct vcpu *vcpu, const struct op *op, uint##bits##_t b)                       \
+    {                                                                                   \
+        struct modify modify;                                                           \
+        if (unlikely(!modify_begin(vcpu, op, &modify, (bits) / 8)))                     \
+            FAULT(vcpu, op);                                                            \
+        volatile access_u##bits *value = modify.pointer;                                \
+        *value = name##bits(vcpu, *value, b);                                           \
+        NEXT_AFTER_STORE(vcpu, op, modify_end(vcpu, &modify, (bits) / 8));              \
+    }                                                                                   \
+    static void name##bits##_memory_register(struct vcpu *vcpu, const struct op *op)    \
+    {                                                                                   \
+        name##bits##_memory(vcpu, op, register_get##bits(vcpu, op->source));            \
+    }                                                                                   \
+    static void name##bits##_memory_immediate(struct vcpu *vcpu, const struct op *op)   \
+    {                                                                                   \
+        name##bits##_memory(vcpu, op, (uint##bits##_t)op->immediate);                   \
+    }
+
+/* Handlers of CMP and TEST: nothing is written. */
+#define DEFINE_COMPARE(name, operation, bits)                                           \
+    static void name##bits##_register_register(struct vcpu *vcpu, const struct op *op)  \
+    {                                                                                   \
+        operation##bits(vcpu, register_get##bits(vcpu, op->destination),                \
+                        register_get##bits(vcpu, op->source));                          \
+        NEXT(vcpu, op);                                                                 \
+    }                                                                                   \
+    static void name##bits##_register_immediate(struct vcpu *vcpu, const struct op *op) \
+    {                                                                                   \
+        operation##bits(vcpu, register_get##bits(vcpu, op->destination),                \
+                        (uint##bits##_t)op->immediate);                                 \
+        NEXT(vcpu, op);                                                                 \
+    }                                                                                   \
+    static void name##bits##_register_memory(struct vcpu *vcpu, const struct op *op)    \
+    {                                                                                   \
+        uint##bits##_t b;                                                               \
+        if (unlikely(!operand_load##bits(vcpu, op, &b)))                                \
+            FAULT(vcpu, op);                                                            \
+        operation##bits(vcpu, register_get##bits(vcpu, op->destination), b);            \
+        NEXT(vcpu, op);                                                                 \
+    }                                                                                   \
+    static void name##bits##_memory_register(struct vcpu *vcpu, const struct op *op)    \
+    {                                                                                   \
+        uint##bits##_t a;                                                               \
+        if (unlikely(!operand_load##bits(vcpu, op, &a)))                                \
+            FAULT(vcpu, op);                                                            \
+        operation##bits(vcpu, a, register_get##bits(vcpu, op->source));                 \
+        NEXT(vcpu, op);                                                                 \
+    }                                                                                   \
+    static void name##bits##_memory_immediate(struct vcpu *vcpu, const struct op *op)   \
+    {                                                                                   \
+        uint##bits##_t a;                                                               \
+        if (unlikely(!operand_load##bits(vcpu, op, &a)))                                \
+            FAULT(vcpu, op);                                                            \
+        operation##bits(vcpu, a, (uint##bits##_t)op->immediate);                        \
+        NEXT(vcpu, op);                                                                 \
+    }
+
+#define DEFINE_UNARY(name, bits)                                              \
+    static void name##bits##_register(struct vcpu *vcpu, const struct op *op) \
+    {                                                                         \
+        uint##bits##_t a = register_get##bits(vcpu, op->destination);         \
+        register_set##bits(vcpu, op->destination, name##bits(vcpu, a));       \
+        NEXT(vcpu, op);                                                       \
+    }                                                                         \
+    static void name##bits##_memory(struct vcpu *vcpu, const struct op *op)   \
+    {                                                                         \
+        struct modify modify;                                                 \
+        if (unlikely(!modify_begin(vcpu, op, &modify, (bits) / 8)))           \
+            FAULT(vcpu, op);                                                  \
+        volatile access_u##bits *value = modify.pointer;                      \
+        *value = name##bits(vcpu, *value);                                    \
+        NEXT_AFTER_STORE(vcpu, op, modify_end(vcpu, &modify, (bits) / 8));    \
+    }
+
+#define FOR_SIZES(macro, ...) \
+    macro(__VA_ARGS__, 8) macro(__VA_ARGS__, 16) macro(__VA_ARGS__, 32) macro(__VA_ARGS__, 64)
+
+FOR_SIZES(DEFINE_BINARY, add)
+FOR_SIZES(DEFINE_BINARY, adc)
+FOR_SIZES(DEFINE_BINARY, sub)
+FOR_SIZES(DEFINE_BINARY, sbb)
+FOR_SIZES(DEFINE_BINARY, and)
+FOR_SIZES(DEFINE_BINARY, or)
+FOR_SIZES(DEFINE_BINARY, xor)
+FOR_SIZES(DEFINE_COMPARE, cmp, sub)
+FOR_SIZES(DEFINE_COMPARE, test, and)
+FOR_SIZES(DEFINE_UNARY, inc)
+FOR_SIZES(DEFINE_UNARY, dec)
+FOR_SIZES(DEFINE_UNARY, neg)
+FOR_SIZES(DEFINE_UNARY, not )
+
+/* XOR of a register with itself: the compiler's way to write zero. */
+static void clear32(struct vcpu *vcpu, const struct op *op)
+{
+    register_set64(vcpu, op->destination, 0);
+    flags_set_logic(vcpu, 0);
+    NEXT(vcpu, op);
+}
+
+#define FORM_ROW(name, form)                                              \
+    {                                                                     \
+        name##8_##form, name##16_##form, name##32_##form, name##64_##form \
+    }
+#define BINARY_FORMS(name)                                              \
+    {                                                                   \
+        [FORM_REGISTER_REGISTER] = FORM_ROW(name, register_register),   \
+        [FORM_REGISTER_IMMEDIATE] = FORM_ROW(name, register_immediate), \
+        [FORM_REGISTER_MEMORY] = FORM_ROW(name, register_memory),       \
+        [FORM_MEMORY_REGISTER] = FORM_ROW(name, memory_register),       \
+        [FORM_MEMORY_IMMEDIATE] = FORM_ROW(name, memory_immediate),     \
+    }
+#define UNARY_FORMS(name)                                                                   \
+    {                                                                                       \
+        [FORM_REGISTER] = FORM_ROW(name, register), [FORM_MEMORY] = FORM_ROW(name, memory), \
+    }
+
+static const struct {
+    ZydisMnemonic mnemonic;
+    op_handler *handlers[FORM_COUNT][4]; /* by form, then by size_index() */
+} instructions[] = {
+    {ZYDIS_MNEMONIC_ADD, BINARY_FORMS(add)},   {ZYDIS_MNEMONIC_ADC, BINARY_FORMS(adc)},
+    {ZYDIS_MNEMONIC_SUB, BINARY_FORMS(sub)},   {ZYDIS_MNEMONIC_SBB, BINARY_FORMS(sbb)},
+    {ZYDIS_MNEMONIC_AND, BINARY_FORMS(and)},   {ZYDIS_MNEMONIC_OR, BINARY_FORMS(or)},
+    {ZYDIS_MNEMONIC_XOR, BINARY_FORMS(xor)},   {ZYDIS_MNEMONIC_CMP, BINARY_FORMS(cmp)},
+    {ZYDIS_MNEMONIC_TEST, BINARY_FORMS(test)}, {ZYDIS_MNEMONIC_INC, UNARY_FORMS(inc)},
+    {ZYDIS_MNEMONIC_DEC, UNARY_FORMS(dec)},    {ZYDIS_MNEMONIC_NEG, UNARY_FORMS(neg)},
+    {ZYDIS_MNEMONIC_NOT, UNARY_FORMS(not )},
+};
+
+op_handler *select_alu(struct selection *selection)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(instructions); i++) {
+        if (instructions[i].mnemonic != selection->instruction.mnemonic)
+            continue;
+        enum operand_form form = selection_form(selection);
+        if (form == FORM_OTHER)
+            return NULL;
+        unsigned size = selection->operands[0].size / 8;
+        const struct op *op = selection->op;
+        if (instructions[i].mnemonic == ZYDIS_MNEMONIC_XOR && form == FORM_REGISTER_REGISTER &&
+            op->destination == op->source && size >= 4)
+            return clear32;
+        return instructions[i].handlers[form][size_index(size)];
+    }
+    return NULL;
+}

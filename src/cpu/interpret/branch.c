@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Near JMP, CALL, RET, Jcc, LOOP, JCXZ, and the end of a block that falls through. A direct branch
+ * whose target lies in the same page is chained: the next time it goes straight to the target's
+ * ops.
+ */
+#include "cpu/exception.h"
+#include "cpu/interpret/block.h"
+#include "cpu/interpret/operand.h"
+#include "cpu/interpret/stack.h"
+
+static bool is_canonical(uint64_t address)
+{
+    return (uint64_t)((int64_t)(address << 16) >> 16) == address;
+}
+
+/* Wraps a near target to the operand size; false (with #GP) when it cannot be reached. */
+static bool branch_check(struct vcpu *vcpu, uint64_t target)
+{
+    if (likely(vcpu->code_mode & CODE_MODE_LONG))
+        return likely(is_canonical(target)) || raise_error(vcpu, VECTOR_GP, 0);
+    return target <= vcpu->segments[SEG_CS].limit || raise_error(vcpu, VECTOR_GP, 0);
+}
+
+/* Goes to a target whose way is known: straight on where the compiler makes tail calls, else by the
+ * loop. */
+static inline __attribute__((always_inline)) void branch_chain(struct vcpu *vcpu,
+                                                               const struct op *op, uint64_t target)
+{
+    struct block *block = op->target;
+    vcpu->rip = target;
+    if (likely(block != NULL)) {
+#ifdef NACRE_TAIL_CALLS
+        uint64_t count = vcpu->instruction_count + block->op_count;
+        if (likely(!atomic_load_explicit(&vcpu->requests, memory_order_relaxed)) &&
+            likely(count <= vcpu->instruction_budget)) {
+            vcpu->instruction_count = count;
+            vcpu->registers[REGISTER_BLOCK] = target;
+            return block->ops[0].run(vcpu, block->ops);
+        }
+#endif
+        return;
+    }
+    ((struct interpreter *)vcpu->engine_data)->chain_from = op;
+}
+
+/* Target of a relative branch; immediate holds the displacement, operand_size the width of rIP. */
+static inline uint64_t branch_target(const struct vcpu *vcpu, const struct op *op)
+{
+    uint64_t target = op_rip(vcpu, op) + op->length + op->immediate;
+    if (likely(op->operand_size == 8))
+        return target;
+    return op->operand_size == 4 ? (uint32_t)target : (uint16_t)target;
+}
+
+void block_end(struct vcpu *vcpu, const struct op *op)
+{
+    uint64_t rip = op_rip(vcpu, op);
+    branch_chain(vcpu, op, vcpu->code_mode & CODE_MODE_LONG ? rip : (uint32_t)rip);
+}
+
+static void jump_relative(struct vcpu *vcpu, const struct op *op)
+{
+    uint64_t target = branch_target(vcpu, op);
+    if (unlikely(!branch_check(vcpu, target)))
+        FAULT(vcpu, op);
+    branch_chain(vcpu, op, target);
+}
+
+/* Not taken: the op behind a conditional branch is a block_end and chains on its own. */
+#define DEFINE_CONDITIONAL(condition)                                    \
+    static void jump_##condition(struct vcpu *vcpu, const struct op *op) \
+    {                                                                    \
+        if (flags_condition(vcpu, condition)) {                          \
+            uint64_t target = branch_target(vcpu, op);                   \
+            if (unlikely(!branch_check(vcpu, target)))                   \
+                FAULT(vcpu, op);                                         \
+            return branch_chain(vcpu, op, target);                       \
+        }                                                                \
+        NEXT(vcpu, op);                                                  \
+    }
+DEFINE_CONDITIONAL(0)
+DEFINE_CONDITIONAL(1)
+DEFINE_CONDITIONAL(2)
+DEFINE_CONDITIONAL(3)
+DEFINE_CONDITIONAL(4)
+DEFINE_CONDITIONAL(5)
+DEFINE_CONDITIONAL(6)
+DEFINE_CONDITIONAL(7)
+DEFINE_CONDITIONAL(8)
+DEFINE_CONDITIONAL(9)
+DEFINE_CONDITIONAL(10)
+DEFINE_CONDITIONAL(11)
+DEFINE_CONDITIONAL(12)
+DEFINE_CONDITIONAL(13)
+DEFINE_CONDITIONAL(14)
+DEFINE_CONDITIONAL(15)
+static op_handler *const conditionals[16] = {
+    jump_0, jump_1, jump_2,  jump_3,  jump_4,  jump_5,  jump_6,  jump_7,
+    jump_8, jump_9, jump_10, jump_11, jump_12, jump_13, jump_14, jump_15,
+};
+
+/* The count register of LOOP and JCXZ has the address size. */
+static uint64_t count_mask(const struct op *op)
+{
+    return op->flags & OP_ADDRESS16 ? 0xffff : op->flags & OP_ADDRESS32 ? 0xffffffff : ~UINT64_C(0);
+}
+
+static void jump_count_zero(struct vcpu *vcpu, const struct op *op)
+{
+    if (vcpu->registers[REG_RCX] & count_mask(op))
+        NEXT(vcpu, op);
+    jump_relative(vcpu, op);
+}
+
+/* condition: 0 LOOP, 1 LOOPE, 2 LOOPNE */
+static void loop_count(struct vcpu *vcpu, const struct op *op)
+{
+    uint64_t mask = count_mask(op), old = vcpu->registers[REG_RCX];
+    uint64_t count = (old - 1) & mask;
+    bool wanted = op->condition == 0 || (op->condition == 1) == flag_zero(vcpu);
+    bool taken = count && wanted;
+    if (taken && unlikely(!branch_check(vcpu, branch_target(vcpu, op))))
+        FAULT(vcpu, op);
+    /* A 32-bit count clears the upper half like any 32-bit result. */
+    vcpu->registers[REG_RCX] = mask == 0xffff ? (old & ~mask) | count : count;
+    if (!taken)
+        NEXT(vcpu, op);
+    branch_chain(vcpu, op, branch_target(vcpu, op));
+}
+
+static void call_relative(struct vcpu *vcpu, const struct op *op)
+{
+    uint64_t target = branch_target(vcpu, op);
+    if (unlikely(!branch_check(vcpu, target)))
+        FAULT(vcpu, op);
+    if (unlikely(stack_push_value(vcpu, op_next_rip(vcpu, op), op->operand_size) == MMU_FAULT))
+        FAULT(vcpu, op);
+    branch_chain(vcpu, op, target);
+}
+
+static uint64_t wrap_size(uint64_t value, unsigned size)
+{
+    return size == 8 ? value : value & bytes_mask(size);
+}
+
+static void jump_register(struct vcpu *vcpu, const struct op *op)
+{
+    uint64_t target = wrap_size(register_get64(vcpu, op->destination), op->operand_size);
+    if (unlikely(!branch_check(vcpu, target)))
+        FAULT(vcpu, op);
+    vcpu->rip = target;
+}
+
+static bool load_target(struct vcpu *vcpu, const struct op *op, uint64_t *target)
+{
+    uint64_t gva;
+    *target = 0;
+    if (!op_linear(vcpu, op, op->operand_size, false, &gva))
+        return false;
+    if (likely(op->operand_size == 8))
+        return access_load64(vcpu, gva, target) == MMU_OK;
+    return mmu_read(vcpu, gva, target, op->operand_size, vcpu->mmu_mode) != MMU_FAULT;
+}
+
+static void jump_memory(struct vcpu *vcpu, const struct op *op)
+{
+    uint64_t target;
+    if (unlikely(!load_target(vcpu, op, &target) || !branch_check(vcpu, target)))
+        FAULT(vcpu, op);
+    vcpu->rip = target;
+}
+
+static void call_register(struct vcpu *vcpu, const struct op *op)
+{
+    uint64_t target = wrap_size(register_get64(vcpu, op->destination), op->operand_size);
+    if (unlikely(!branch_check(vcpu, target) ||
+                 stack_push_value(vcpu, op_next_rip(vcpu, op), op->operand_size) == MMU_FAULT))
+        FAULT(vcpu, op);
+    vcpu->rip = target;
+}
+
+static void call_memory(struct vcpu *vcpu, const struct op *op)
+{
+    uint64_t target;
+    if (unlikely(!load_target(vcpu, op, &target) || !branch_check(vcpu, target) ||
+                 stack_push_value(vcpu, op_next_rip(vcpu, op), op->operand_size) == MMU_FAULT))
+        FAULT(vcpu, op);
+    vcpu->rip = target;
+}
+
+static void return_near(struct vcpu *vcpu, const struct op *op)
+{
+    uint64_t target;
+    uint64_t pointer = vcpu->registers[REG_RSP];
+    if (unlikely(!stack_read_value(vcpu, pointer, &target, op->operand_size) ||
+                 !branch_check(vcpu, target)))
+        FAULT(vcpu, op);
+    stack_pointer_set(vcpu, pointer + op->operand_size + op->immediate);
+    vcpu->rip = target;
+}
+
+/* Direct branches: displacement, and the width rIP is cut to. */
+static op_handler *relative(struct selection *selection, op_handler *handler)
+{
+    struct op *op = selection->op;
+    op->immediate = (uint64_t)selection->operands[0].imm.value.s;
+    if (selection->code_mode & CODE_MODE_LONG)
+        op->operand_size = 8;
+    selection->ends_block = true;
+    return handler;
+}
+
+static op_handler *indirect(struct selection *selection, op_handler *by_register,
+                            op_handler *by_memory)
+{
+    selection->ends_block = true;
+    switch (selection_form(selection)) {
+    case FORM_REGISTER:
+        return by_register;
+    case FORM_MEMORY:
+        return by_memory;
+    default:
+        return NULL;
+    }
+}
+
+op_handler *select_branch(struct selection *selection)
+{
+    const ZydisDecodedInstruction *instruction = &selection->instruction;
+    bool far = instruction->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR;
+    bool immediate = selection->operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+    struct op *op = selection->op;
+    if (far)
+        return NULL;
+    if (instruction->address_width != 64) /* for the count register */
+        op->flags |= instruction->address_width == 16 ? OP_ADDRESS16 : OP_ADDRESS32;
+    switch (instruction->mnemonic) {
+    case ZYDIS_MNEMONIC_JMP:
+        return immediate ? relative(selection, jump_relative)
+                         : indirect(selection, jump_register, jump_memory);
+    case ZYDIS_MNEMONIC_CALL:
+        return immediate ? relative(selection, call_relative)
+                         : indirect(selection, call_register, call_memory);
+    case ZYDIS_MNEMONIC_RET:
+        op->immediate = instruction->operand_count_visible ? selection->operands[0].imm.value.u : 0;
+        if (selection->code_mode & CODE_MODE_LONG)
+            op->operand_size = 8;
+        selection->ends_block = true;
+        return return_near;
+    case ZYDIS_MNEMONIC_JCXZ:
+    case ZYDIS_MNEMONIC_JECXZ:
+    case ZYDIS_MNEMONIC_JRCXZ:
+        return relative(selection, jump_count_zero);
+    case ZYDIS_MNEMONIC_LOOP:
+        op->condition = 0;
+        return relative(selection, loop_count);
+    case ZYDIS_MNEMONIC_LOOPE:
+        op->condition = 1;
+        return relative(selection, loop_count);
+    case ZYDIS_MNEMONIC_LOOPNE:
+        op->condition = 2;
+        return relative(selection, loop_count);
+    default:
+        break;
+    }
+    if (instruction->meta.category != ZYDIS_CATEGORY_COND_BR)
+        return NULL;
+    return relative(selection, conditionals[instruction->opcode & 0xf]);
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* IN, OUT, INS, OUTS. String forms do one element a turn, so that interrupts can come in between.
+ */
+#include "bus/bus.h"
+#include "cpu/interpret/operand.h"
+#include "cpu/interpret/system.h"
+#include "cpu/segmentation.h"
+
+/* op->extra: 1 when the port is the immediate, else it is in DX. */
+static uint16_t port_number(const struct vcpu *vcpu, const struct op *op)
+{
+    return (uint16_t)(op->extra ? op->immediate : vcpu->registers[REG_RDX]);
+}
+
+static void set_accumulator(struct vcpu *vcpu, uint64_t value, unsigned size)
+{
+    if (size == 1)
+        register_set8(vcpu, 0, (uint8_t)value);
+    else if (size == 2)
+        register_set16(vcpu, 0, (uint16_t)value);
+    else
+        register_set32(vcpu, 0, (uint32_t)value);
+}
+
+static void port_in(struct vcpu *vcpu, const struct op *op)
+{
+    unsigned size = op->operand_size;
+    uint16_t port = port_number(vcpu, op);
+    if (!port_allowed(vcpu, port, size))
+        FAULT(vcpu, op);
+    set_accumulator(vcpu, bus_read(vcpu->bus, BUS_PORT, port, size), size);
+    LEAVE(vcpu, op);
+}
+
+static void port_out(struct vcpu *vcpu, const struct op *op)
+{
+    unsigned size = op->operand_size;
+    uint16_t port = port_number(vcpu, op);
+    if (!port_allowed(vcpu, port, size))
+        FAULT(vcpu, op);
+    bus_write(vcpu->bus, BUS_PORT, port, vcpu->registers[REG_RAX] & bytes_mask(size), size);
+    LEAVE(vcpu, op);
+}
+
+static uint64_t address_mask(const struct op *op)
+{
+    return op->flags & OP_ADDRESS16 ? 0xffff : op->flags & OP_ADDRESS32 ? 0xffffffff : ~UINT64_C(0);
+}
+
+static void advance(struct vcpu *vcpu, unsigned number, int64_t bytes, uint64_t mask)
+{
+    uint64_t old = vcpu->registers[number], value = (old + (uint64_t)bytes) & mask;
+    vcpu->registers[number] = mask == 0xffff ? (old & ~mask) | value : value;
+}
+
+/* One element between memory and port. False: fault recorded. */
+static bool transfer(struct vcpu *vcpu, const struct op *op, bool in)
+{
+    unsigned size = op->operand_size, index = in ? REG_RDI : REG_RSI;
+    uint16_t port = (uint16_t)vcpu->registers[REG_RDX];
+    uint64_t linear, value = 0, offset = vcpu->registers[index] & address_mask(op);
+    if (!port_allowed(vcpu, port, size) ||
+        !segment_linear(vcpu, op->segment, offset, size, in, &linear))
+        return false;
+    if (in) {
+        if (!mmu_probe_write(vcpu, linear, size, vcpu->mmu_mode))
+            return false;
+        value = bus_read(vcpu->bus, BUS_PORT, port, size);
+        mmu_write(vcpu, linear, &value, size, vcpu->mmu_mode);
+    } else {
+        if (mmu_read(vcpu, linear, &value, size, vcpu->mmu_mode) == MMU_FAULT)
+            return false;
+        bus_write(vcpu->bus, BUS_PORT, port, value, size);
+    }
+    advance(vcpu, index, vcpu->rflags & RFLAGS_DF ? -(int64_t)size : (int64_t)size,
+            address_mask(op));
+    return true;
+}
+
+static void port_string(struct vcpu *vcpu, const struct op *op)
+{
+    bool in = op->condition, repeat = op->flags & (OP_REPEAT | OP_REPEAT_NE);
+    if (repeat && !(vcpu->registers[REG_RCX] & address_mask(op)))
+        LEAVE(vcpu, op);
+    if (!transfer(vcpu, op, in))
+        FAULT(vcpu, op);
+    if (!repeat)
+        LEAVE(vcpu, op);
+    advance(vcpu, REG_RCX, -1, address_mask(op));
+    if (!(vcpu->registers[REG_RCX] & address_mask(op)))
+        LEAVE(vcpu, op);
+    FAULT(vcpu, op); /* nothing is raised: the same instruction again */
+}
+
+static op_handler *select_port_string(struct selection *selection, bool in)
+{
+    struct op *op = selection->op;
+    const ZydisDecodedInstruction *instruction = &selection->instruction;
+    op->condition = in;
+    op->segment = in ? SEG_ES : SEG_DS;
+    if (!in && instruction->attributes & ZYDIS_ATTRIB_HAS_SEGMENT_FS)
+        op->segment = SEG_FS;
+    if (!in && instruction->attributes & ZYDIS_ATTRIB_HAS_SEGMENT_GS)
+        op->segment = SEG_GS;
+    if (instruction->address_width != 64)
+        op->flags |= instruction->address_width == 16 ? OP_ADDRESS16 : OP_ADDRESS32;
+    return port_string;
+}
+
+op_handler *select_port(struct selection *selection)
+{
+    struct op *op = selection->op;
+    const ZydisDecodedOperand *operands = selection->operands;
+    bool in = selection->instruction.mnemonic == ZYDIS_MNEMONIC_IN;
+    switch (selection->instruction.mnemonic) {
+    case ZYDIS_MNEMONIC_IN:
+    case ZYDIS_MNEMONIC_OUT: {
+        const ZydisDecodedOperand *port = &operands[in ? 1 : 0];
+        op->extra = port->type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+        op->immediate = op->extra ? port->imm.value.u & 0xff : 0;
+        op->operand_size = (uint8_t)(operands[in ? 0 : 1].size / 8);
+        return in ? port_in : port_out;
+    }
+    case ZYDIS_MNEMONIC_INSB:
+    case ZYDIS_MNEMONIC_INSW:
+    case ZYDIS_MNEMONIC_INSD:
+        return select_port_string(selection, true);
+    case ZYDIS_MNEMONIC_OUTSB:
+    case ZYDIS_MNEMONIC_OUTSW:
+    case ZYDIS_MNEMONIC_OUTSD:
+        return select_port_string(selection, false);
+    default:
+        return NULL;
+    }
+}

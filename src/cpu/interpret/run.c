@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The interpreter's loop: requests, finding the next block, running it, delivering what it raised.
+ */
+#include "cpu/engine.h"
+#include "cpu/exception.h"
+#include "cpu/interpret/block.h"
+#include "cpu/interpret/flags.h"
+#include "cpu/interpret/vector.h"
+#include "cpu/mmu.h"
+
+#include <errno.h>
+
+static void code_written(void *opaque, uint64_t gpa_page)
+{
+    vcpu_post_code_page(opaque, gpa_page);
+}
+
+static int interpret_create(struct vcpu *vcpu, struct error *error)
+{
+    struct interpreter *interpreter = interpreter_create();
+    if (!interpreter)
+        return error_set(error, ENOMEM, "vcpu %u: no memory for the interpreter", vcpu->index);
+    decoders_init(interpreter);
+    interpreter->observer = (struct memory_observer){.code_written = code_written, .opaque = vcpu};
+    vcpu->engine_data = interpreter;
+    if (vector_create(vcpu, error) < 0) {
+        interpreter_destroy(interpreter);
+        vcpu->engine_data = NULL;
+        return -ENOMEM;
+    }
+    memory_add_observer(vcpu->memory, &interpreter->observer);
+    return 0;
+}
+
+static void interpret_destroy(struct vcpu *vcpu)
+{
+    struct interpreter *interpreter = vcpu->engine_data;
+    if (!interpreter)
+        return;
+    memory_remove_observer(vcpu->memory, &interpreter->observer);
+    vector_destroy(vcpu);
+    interpreter_destroy(interpreter);
+    vcpu->engine_data = NULL;
+}
+
+static void interpret_invalidate(struct vcpu *vcpu, uint64_t gpa_page)
+{
+    if (gpa_page == ~UINT64_C(0))
+        block_drop_all(vcpu->engine_data);
+    else
+        block_drop_page(vcpu->engine_data, gpa_page);
+}
+
+void interpreter_mark_code(struct vcpu *vcpu, uint64_t gpa)
+{
+    if (!memory_mark_code(vcpu->memory, gpa))
+        return;
+    mmu_protect_gpa(vcpu, gpa & PAGE_MASK);
+    for (unsigned i = 0; i < vcpu->group->count; i++)
+        if (vcpu->group->vcpus[i] != vcpu)
+            vcpu_post_code_page(vcpu->group->vcpus[i], gpa & PAGE_MASK);
+}
+
+/* A block that crosses into a second page is right only while that page is still mapped behind the
+ * first. */
+static bool second_page_holds(struct vcpu *vcpu, const struct block *block, uint64_t linear)
+{
+    uint64_t gpa;
+    if (likely(block->second_page == NO_SECOND_PAGE))
+        return true;
+    uint64_t next_page = (linear & PAGE_MASK) + PAGE_SIZE;
+    return mmu_fetch(vcpu, next_page, &gpa) != MMU_FAULT && gpa == block->second_page;
+}
+
+/* By physical address, decoding when it is new. NULL: exception recorded. */
+static struct block *block_lookup(struct vcpu *vcpu, uint64_t linear, uint32_t code_mode)
+{
+    uint64_t gpa;
+    if (unlikely(mmu_fetch(vcpu, linear, &gpa) == MMU_FAULT))
+        return NULL;
+    struct block *block = block_find(vcpu->engine_data, gpa, code_mode);
+    if (block && second_page_holds(vcpu, block, linear))
+        return block;
+    if (vcpu->exception.pending)
+        return NULL;
+    if (block) /* its second page has changed under this address */
+        block_drop_page(vcpu->engine_data, block->second_page);
+    return block_decode(vcpu, vcpu->rip, gpa, code_mode);
+}
+
+/* A direct branch whose target starts in the page the branch lies in needs no lookup again. */
+static void chain(struct vcpu *vcpu, struct interpreter *interpreter, struct block *block,
+                  uint64_t page)
+{
+    struct op *from = (struct op *)interpreter->chain_from;
+    if (block->code_mode == vcpu->code_mode && !(vcpu->segment_bases[SEG_CS] & ~PAGE_MASK) &&
+        block->second_page == NO_SECOND_PAGE && !((page ^ vcpu->rip) & PAGE_MASK))
+        from->target = block;
+}
+
+static inline struct block *block_next(struct vcpu *vcpu, struct interpreter *interpreter,
+                                       uint32_t code_mode)
+{
+    uint64_t linear = vcpu->rip + vcpu->segment_bases[SEG_CS];
+    uint64_t generation = mmu_fetch_generation(vcpu, linear);
+    struct jump_entry *jump = &interpreter->jumps[(linear ^ linear >> 12) % JUMP_CACHE_SIZE];
+    if (likely(jump->address == linear && jump->generation == generation && jump->block &&
+               jump->block->code_mode == code_mode))
+        return jump->block;
+    struct block *block = block_lookup(vcpu, linear, code_mode);
+    if (block && block->second_page == NO_SECOND_PAGE && block->code_mode == code_mode)
+        *jump = (struct jump_entry){linear, generation, block};
+    return block;
+}
+
+/* Is one of DR0 to DR3 armed for execution at rip? Returns the DR6 bits. APM vol. 2 §13.1.3 */
+static uint64_t breakpoints_at(const struct vcpu *vcpu, uint64_t linear)
+{
+    uint64_t hits = 0;
+    for (unsigned i = 0; i < 4; i++) {
+        bool enabled = vcpu->dr[7] >> (i * 2) & 3;
+        bool execute = !(vcpu->dr[7] >> (16 + i * 4) & 3);
+        if (enabled && execute && vcpu->dr[i] == linear)
+            hits |= BIT(i);
+    }
+    return hits;
+}
+
+static inline void block_run(struct vcpu *vcpu, struct block *block)
+{
+    vcpu->registers[REGISTER_BLOCK] = vcpu->rip;
+    vcpu->instruction_count += block->op_count;
+    block->ops[0].run(vcpu, block->ops);
+}
+
+/*
+ * Runs exactly one instruction: under TF or armed breakpoints, in an interrupt shadow, and when the
+ * budget is nearly used up.
+ */
+static void step_one(struct vcpu *vcpu)
+{
+    struct interpreter *interpreter = vcpu->engine_data;
+    bool trap = vcpu->rflags & RFLAGS_TF;
+    uint64_t linear = vcpu->rip + vcpu->segment_bases[SEG_CS];
+    vcpu->interrupt_shadow = false;
+    if (unlikely(vcpu->dr[7] & 0xff) && !(vcpu->rflags & RFLAGS_RF)) {
+        uint64_t hits = breakpoints_at(vcpu, linear);
+        if (hits) {
+            raise_debug(vcpu, hits);
+            return;
+        }
+    }
+    struct block *block = block_lookup(vcpu, linear, vcpu->code_mode | CODE_MODE_STEP);
+    interpreter->chain_from = NULL;
+    if (!block)
+        return;
+    block_run(vcpu, block);
+    interpreter->chain_from = NULL;
+    if (vcpu->exception.pending)
+        return;
+    vcpu->rflags &= ~RFLAGS_RF;
+    uint64_t watch_hits = vcpu->watch_hits;
+    vcpu->watch_hits = 0;
+    if (trap || watch_hits)
+        raise_debug(vcpu, (trap ? DR6_BS : 0) | watch_hits);
+}
+
+/* Code beyond the segment's limit: the engine's own check, as no fetch makes it. */
+static bool limit_check(struct vcpu *vcpu)
+{
+    if (vcpu->code_mode & CODE_MODE_LONG || vcpu->rip <= vcpu->segments[SEG_CS].limit)
+        return true;
+    return raise_error(vcpu, VECTOR_GP, 0);
+}
+
+static enum vcpu_exit service(struct vcpu *vcpu, bool *stop)
+{
+    flags_materialise(vcpu);
+    enum vcpu_exit exit = vcpu_service_requests(vcpu, stop);
+    flags_load(vcpu, vcpu->rflags);
+    ((struct interpreter *)vcpu->engine_data)->chain_from = NULL;
+    return exit;
+}
+
+/* Delivers what the last block raised. False: triple fault. */
+static bool deliver(struct vcpu *vcpu)
+{
+    flags_materialise(vcpu);
+    bool alive = exception_deliver(vcpu);
+    flags_load(vcpu, vcpu->rflags);
+    ((struct interpreter *)vcpu->engine_data)->chain_from = NULL;
+    return alive;
+}
+
+static enum vcpu_exit interpret_loop(struct vcpu *vcpu)
+{
+    struct interpreter *interpreter = vcpu->engine_data;
+    bool look = true; /* at the requests, even when none is set: the vcpu may be halted */
+    for (;;) {
+        if (unlikely(look || atomic_load_explicit(&vcpu->requests, memory_order_relaxed))) {
+            bool stop = false;
+            look = false;
+            enum vcpu_exit exit = service(vcpu, &stop);
+            if (exit != VCPU_EXIT_NONE || stop)
+                return exit;
+            if (vcpu->run_state == VCPU_HALTED && atomic_exchange(&vcpu->kicked, false))
+                vcpu->run_state = VCPU_RUNNING;
+            if (vcpu->run_state != VCPU_RUNNING)
+                return VCPU_EXIT_HALT;
+        }
+        if (unlikely(vcpu->exception.pending) && !deliver(vcpu))
+            return VCPU_EXIT_SHUTDOWN;
+        if (unlikely(vcpu->instruction_count >= vcpu->instruction_budget))
+            return VCPU_EXIT_SWITCH;
+        if (unlikely(!limit_check(vcpu)))
+            continue;
+        if (unlikely(vcpu->interrupt_shadow || vcpu->code_mode & CODE_MODE_STEP)) {
+            step_one(vcpu);
+            continue;
+        }
+        uint64_t from_page = vcpu->registers[REGISTER_BLOCK];
+        struct block *block = block_next(vcpu, interpreter, vcpu->code_mode);
+        if (unlikely(!block))
+            continue;
+        if (interpreter->chain_from) {
+            chain(vcpu, interpreter, block, from_page);
+            interpreter->chain_from = NULL;
+        }
+        if (unlikely(vcpu->instruction_budget - vcpu->instruction_count < block->op_count))
+            step_one(vcpu);
+        else
+            block_run(vcpu, block);
+    }
+}
+
+static enum vcpu_exit interpret_run(struct vcpu *vcpu)
+{
+    flags_load(vcpu, vcpu->rflags);
+    vector_enter(vcpu);
+    enum vcpu_exit exit = interpret_loop(vcpu);
+    vector_leave(vcpu);
+    flags_materialise(vcpu);
+    return exit;
+}
+
+const struct engine_ops engine_interpret = {
+    .name = "interpret",
+    .create = interpret_create,
+    .destroy = interpret_destroy,
+    .run = interpret_run,
+    .invalidate = interpret_invalidate,
+};

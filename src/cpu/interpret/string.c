@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * MOVS, STOS, LODS, CMPS, SCAS with their repeat prefixes. One element at a time is the rule; MOVS
+ * and STOS that run upwards go in bulk, a page's worth at most, and between bulks the instruction
+ * gives way to interrupts: registers then say how far it got and rIP still points at it.
+ */
+#include "cpu/exception.h"
+#include "cpu/interpret/operand.h"
+#include "cpu/segmentation.h"
+
+enum string_result {
+    STRING_DONE,
+    STRING_AGAIN, /* not finished: come back to the same instruction after a look at the requests */
+    STRING_FAULT,
+    STRING_CODE, /* a store hit cached code: as STRING_AGAIN */
+    STRING_CODE_DONE,
+};
+
+/* Elements between looks at the requests when going one by one. */
+#define ELEMENTS_PER_TURN 1024
+
+typedef enum mmu_status element_function(struct vcpu *vcpu, const struct op *op, bool *more);
+
+static uint64_t address_mask(const struct op *op)
+{
+    return op->flags & OP_ADDRESS16 ? 0xffff : op->flags & OP_ADDRESS32 ? 0xffffffff : ~UINT64_C(0);
+}
+
+static void advance(struct vcpu *vcpu, unsigned number, int64_t bytes, uint64_t mask)
+{
+    uint64_t old = vcpu->registers[number], value = (old + (uint64_t)bytes) & mask;
+    vcpu->registers[number] = mask == 0xffff ? (old & ~mask) | value : value;
+}
+
+static int64_t element_step(const struct vcpu *vcpu, const struct op *op)
+{
+    return vcpu->rflags & RFLAGS_DF ? -(int64_t)op->operand_size : op->operand_size;
+}
+
+/* [rSI] in the overridable segment, or ES:[rDI]. */
+static bool string_linear(struct vcpu *vcpu, const struct op *op, unsigned number, bool write,
+                          unsigned size, uint64_t *linear)
+{
+    unsigned segment = number == REG_RDI ? SEG_ES : op->segment;
+    uint64_t offset = vcpu->registers[number] & address_mask(op);
+    if (op->flags & OP_CHECKED)
+        return segment_linear(vcpu, segment, offset, size, write, linear);
+    if (number == REG_RDI)
+        segment = SEG_COUNT;
+    *linear = offset + vcpu->segment_bases[segment];
+    return true;
+}
+
+static bool load_element(struct vcpu *vcpu, const struct op *op, unsigned number, uint64_t *value)
+{
+    uint64_t linear;
+    *value = 0;
+    if (!string_linear(vcpu, op, number, false, op->operand_size, &linear))
+        return false;
+    void *hva = access_fast(vcpu, linear, op->operand_size, MMU_READ, vcpu->mmu_mode);
+    if (likely(hva != NULL)) {
+        *value = load_le(hva, op->operand_size);
+        return true;
+    }
+    return mmu_read(vcpu, linear, value, op->operand_size, vcpu->mmu_mode) != MMU_FAULT;
+}
+
+static enum mmu_status store_element(struct vcpu *vcpu, const struct op *op, uint64_t value)
+{
+    uint64_t linear;
+    if (!string_linear(vcpu, op, REG_RDI, true, op->operand_size, &linear))
+        return MMU_FAULT;
+    return mmu_write(vcpu, linear, &value, op->operand_size, vcpu->mmu_mode);
+}
+
+static enum mmu_status movs_element(struct vcpu *vcpu, const struct op *op, bool *more)
+{
+    uint64_t value;
+    if (!load_element(vcpu, op, REG_RSI, &value))
+        return MMU_FAULT;
+    enum mmu_status status = store_element(vcpu, op, value);
+    if (status == MMU_FAULT)
+        return status;
+    advance(vcpu, REG_RSI, element_step(vcpu, op), address_mask(op));
+    advance(vcpu, REG_RDI, element_step(vcpu, op), address_mask(op));
+    return status;
+}
+
+static enum mmu_status stos_element(struct vcpu *vcpu, const struct op *op, bool *more)
+{
+    enum mmu_status status = store_element(vcpu, op, vcpu->registers[REG_RAX]);
+    if (status != MMU_FAULT)
+        advance(vcpu, REG_RDI, element_step(vcpu, op), address_mask(op));
+    return status;
+}
+
+static enum mmu_status lods_element(struct vcpu *vcpu, const struct op *op, bool *more)
+{
+    uint64_t value, old = vcpu->registers[REG_RAX];
+    if (!load_element(vcpu, op, REG_RSI, &value))
+        return MMU_FAULT;
+    uint64_t mask = bytes_mask(op->operand_size);
+    vcpu->registers[REG_RAX] = op->operand_size >= 4 ? value : (old & ~mask) | value;
+    advance(vcpu, REG_RSI, element_step(vcpu, op), address_mask(op));
+    return MMU_OK;
+}
+
+static void compare_flags(struct vcpu *vcpu, uint64_t a, uint64_t b, unsigned size)
+{
+    unsigned bits = size * 8;
+    uint64_t result = a - b;
+    uint64_t carries = (~a & b) | ((~a | b) & result);
+    flags_set(vcpu, (int64_t)(result << (64 - bits)) >> (64 - bits),
+              flags_auxiliary(carries & bytes_mask(size), bits));
+}
+
+static bool repeat_goes_on(const struct vcpu *vcpu, const struct op *op)
+{
+    return op->flags & OP_REPEAT_NE ? !flag_zero(vcpu) : flag_zero(vcpu);
+}
+
+static enum mmu_status cmps_element(struct vcpu *vcpu, const struct op *op, bool *more)
+{
+    uint64_t a, b;
+    if (!load_element(vcpu, op, REG_RSI, &a) || !load_element(vcpu, op, REG_RDI, &b))
+        return MMU_FAULT;
+    compare_flags(vcpu, a, b, op->operand_size);
+    advance(vcpu, REG_RSI, element_step(vcpu, op), address_mask(op));
+    advance(vcpu, REG_RDI, element_step(vcpu, op), address_mask(op));
+    *more = repeat_goes_on(vcpu, op);
+    return MMU_OK;
+}
+
+static enum mmu_status scas_element(struct vcpu *vcpu, const struct op *op, bool *more)
+{
+    uint64_t b, a = vcpu->registers[REG_RAX] & bytes_mask(op->operand_size);
+    if (!load_element(vcpu, op, REG_RDI, &b))
+        return MMU_FAULT;
+    compare_flags(vcpu, a, b, op->operand_size);
+    advance(vcpu, REG_RDI, element_step(vcpu, op), address_mask(op));
+    *more = repeat_goes_on(vcpu, op);
+    return MMU_OK;
+}
+
+static uint64_t repeat_count(const struct vcpu *vcpu, const struct op *op)
+{
+    return vcpu->registers[REG_RCX] & address_mask(op);
+}
+
+/* Elements that can go in one piece: up to the end of the page, and no more than the count. */
+static uint64_t bulk_elements(uint64_t linear, unsigned size, uint64_t count)
+{
+    uint64_t room = (PAGE_SIZE - (linear & (PAGE_SIZE - 1))) / size;
+    return room < count ? room : count;
+}
+
+static void fill(void *to, uint64_t value, unsigned size, uint64_t count)
+{
+    if (size == 1) {
+        memset(to, (int)(value & 0xff), count);
+        return;
+    }
+    for (uint64_t i = 0; i < count; i++)
+        store_le((uint8_t *)to + i * size, value, size);
+}
+
+/* Upwards copy in element order: what a guest that overlaps its buffers by less than 32 bytes
+ * relies on. */
+static void copy_up(uint8_t *to, const uint8_t *from, unsigned size, uint64_t count)
+{
+    uint64_t bytes = count * size;
+    if (to <= from || to >= from + bytes) {
+        memmove(to, from, bytes);
+        return;
+    }
+    for (uint64_t i = 0; i < bytes; i += size)
+        store_le(to + i, load_le(from + i, size), size);
+}
+
+/* Does as much as lies in one page on each side. 0: nothing, go one by one. */
+static uint64_t bulk(struct vcpu *vcpu, const struct op *op, bool copy)
+{
+    enum mmu_status status;
+    unsigned size = op->operand_size;
+    uint64_t to, from = 0, count = repeat_count(vcpu, op);
+    if (vcpu->rflags & RFLAGS_DF || op->flags & OP_CHECKED || op->flags & OP_ADDRESS16)
+        return 0;
+    string_linear(vcpu, op, REG_RDI, true, size, &to);
+    count = bulk_elements(to, size, count);
+    if (copy) {
+        string_linear(vcpu, op, REG_RSI, false, size, &from);
+        count = bulk_elements(from, size, count);
+    }
+    if (count < 2)
+        return 0;
+    unsigned bytes = (unsigned)count * size;
+    const void *source = copy ? mmu_hva(vcpu, from, bytes, MMU_READ, vcpu->mmu_mode, &status) : "";
+    void *target = source ? mmu_hva(vcpu, to, bytes, MMU_WRITE, vcpu->mmu_mode, &status) : NULL;
+    if (!target) {
+        vcpu->exception.pending = false; /* the element-wise way meets the fault again, in order */
+        return 0;
+    }
+    if (copy) {
+        copy_up(target, source, size, count);
+        advance(vcpu, REG_RSI, bytes, address_mask(op));
+    } else {
+        fill(target, vcpu->registers[REG_RAX], size, count);
+    }
+    advance(vcpu, REG_RDI, bytes, address_mask(op));
+    advance(vcpu, REG_RCX, -(int64_t)count, address_mask(op));
+    return count;
+}
+
+static enum string_result repeat(struct vcpu *vcpu, const struct op *op, element_function *element)
+{
+    bool bulky = element == movs_element || element == stos_element;
+    for (unsigned turn = 0; repeat_count(vcpu, op); turn++) {
+        if (turn && (turn == ELEMENTS_PER_TURN ||
+                     atomic_load_explicit(&vcpu->requests, memory_order_relaxed)))
+            return STRING_AGAIN;
+        if (bulky && bulk(vcpu, op, element == movs_element))
+            continue;
+        bool more = true;
+        enum mmu_status status = element(vcpu, op, &more);
+        if (status == MMU_FAULT)
+            return STRING_FAULT;
+        advance(vcpu, REG_RCX, -1, address_mask(op));
+        if (!more)
+            return STRING_DONE;
+        if (status == MMU_CODE)
+            return repeat_count(vcpu, op) ? STRING_CODE : STRING_CODE_DONE;
+    }
+    return STRING_DONE;
+}
+
+static inline __attribute__((always_inline)) void run_string(struct vcpu *vcpu, const struct op *op,
+                                                             element_function *element)
+{
+    enum string_result result;
+    if (op->flags & (OP_REPEAT | OP_REPEAT_NE)) {
+        result = repeat(vcpu, op, element);
+    } else {
+        bool more;
+        enum mmu_status status = element(vcpu, op, &more);
+        result = status == MMU_FAULT  ? STRING_FAULT
+                 : status == MMU_CODE ? STRING_CODE_DONE
+                                      : STRING_DONE;
+    }
+    if (likely(result == STRING_DONE))
+        NEXT(vcpu, op);
+    if (result == STRING_CODE_DONE)
+        LEAVE(vcpu, op);
+    /* Back to this very instruction: after the interrupt, or the fault's handler. */
+    FAULT(vcpu, op);
+}
+
+#define DEFINE_STRING(name)                                  \
+    static void name(struct vcpu *vcpu, const struct op *op) \
+    {                                                        \
+        run_string(vcpu, op, name##_element);                \
+    }
+DEFINE_STRING(movs)
+DEFINE_STRING(stos)
+DEFINE_STRING(lods)
+DEFINE_STRING(cmps)
+DEFINE_STRING(scas)
+
+/* MOVSD and CMPSD are also SSE2 instructions: those have visible operands of another kind. */
+static const struct {
+    ZydisMnemonic mnemonic;
+    op_handler *handler;
+} instructions[] = {
+    {ZYDIS_MNEMONIC_MOVSB, movs}, {ZYDIS_MNEMONIC_MOVSW, movs}, {ZYDIS_MNEMONIC_MOVSD, movs},
+    {ZYDIS_MNEMONIC_MOVSQ, movs}, {ZYDIS_MNEMONIC_STOSB, stos}, {ZYDIS_MNEMONIC_STOSW, stos},
+    {ZYDIS_MNEMONIC_STOSD, stos}, {ZYDIS_MNEMONIC_STOSQ, stos}, {ZYDIS_MNEMONIC_LODSB, lods},
+    {ZYDIS_MNEMONIC_LODSW, lods}, {ZYDIS_MNEMONIC_LODSD, lods}, {ZYDIS_MNEMONIC_LODSQ, lods},
+    {ZYDIS_MNEMONIC_CMPSB, cmps}, {ZYDIS_MNEMONIC_CMPSW, cmps}, {ZYDIS_MNEMONIC_CMPSD, cmps},
+    {ZYDIS_MNEMONIC_CMPSQ, cmps}, {ZYDIS_MNEMONIC_SCASB, scas}, {ZYDIS_MNEMONIC_SCASW, scas},
+    {ZYDIS_MNEMONIC_SCASD, scas}, {ZYDIS_MNEMONIC_SCASQ, scas},
+};
+
+op_handler *select_string(struct selection *selection)
+{
+    const ZydisDecodedInstruction *instruction = &selection->instruction;
+    struct op *op = selection->op;
+    if (instruction->meta.category != ZYDIS_CATEGORY_STRINGOP)
+        return NULL;
+    for (unsigned i = 0; i < ARRAY_SIZE(instructions); i++) {
+        if (instructions[i].mnemonic != instruction->mnemonic)
+            continue;
+        bool flat = selection->code_mode & (CODE_MODE_LONG | CODE_MODE_FLAT);
+        bool checked = !(selection->code_mode & (CODE_MODE_LONG | CODE_MODE_FLAT));
+        unsigned segment = flat ? SEG_COUNT : SEG_DS;
+        if (instruction->attributes & ZYDIS_ATTRIB_HAS_SEGMENT_FS)
+            segment = SEG_FS;
+        else if (instruction->attributes & ZYDIS_ATTRIB_HAS_SEGMENT_GS)
+            segment = SEG_GS;
+        else if (!flat && instruction->attributes & ZYDIS_ATTRIB_HAS_SEGMENT_ES)
+            segment = SEG_ES;
+        else if (!flat && instruction->attributes & ZYDIS_ATTRIB_HAS_SEGMENT_CS)
+            segment = SEG_CS;
+        else if (!flat && instruction->attributes & ZYDIS_ATTRIB_HAS_SEGMENT_SS)
+            segment = SEG_SS;
+        op->segment = (uint8_t)segment;
+        op->flags &= OP_REPEAT | OP_REPEAT_NE;
+        if (checked)
+            op->flags |= OP_CHECKED;
+        if (instruction->address_width == 16)
+            op->flags |= OP_ADDRESS16;
+        else if (instruction->address_width == 32)
+            op->flags |= OP_ADDRESS32;
+        return instructions[i].handler;
+    }
+    return NULL;
+}

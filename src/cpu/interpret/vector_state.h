@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where the x87 and SSE state is while the interpreter runs. XMM registers are always in
+ * vcpu->xsave; the x87 (and MMX) registers and MXCSR live in the host's own unit between
+ * vector_enter() and vector_leave(), with every exception masked there. See
+ * docs/decisions/vector-instructions.md.
+ */
+#ifndef NACRE_CPU_INTERPRET_VECTOR_STATE_H
+#define NACRE_CPU_INTERPRET_VECTOR_STATE_H
+
+#include "cpu/interpret/native.h"
+#include "cpu/vcpu.h"
+
+#define MXCSR_FLAGS 0x3fu
+#define MXCSR_MASKS 0x1f80u
+#define FCW_MASKS   0x3fu
+#define FSW_FLAGS   0x3fu
+
+/* Offsets in the FXSAVE image. APM vol. 2 §11.4.4 */
+enum {
+    FX_FCW = 0,
+    FX_FSW = 2,
+    FX_FTW = 4,
+    FX_FOP = 6,
+    FX_FIP = 8,
+    FX_FDP = 16,
+    FX_MXCSR = 24,
+    FX_MXCSR_MASK = 28,
+    FX_ST = 32,
+    FX_XMM = 160,
+    FX_SIZE = 512,
+    XSAVE_HEADER = 512,
+};
+
+struct vector {
+    struct native *native;
+    uint16_t fcw;   /* the guest's control word; the host's has all exceptions masked */
+    uint32_t mxcsr; /* the guest's, flags possibly behind the host's */
+    bool live;      /* between enter and leave */
+    uint32_t host_mxcsr;
+    uint8_t image[FX_SIZE] __attribute__((aligned(16)));
+};
+
+static inline struct vector *vector_of(const struct vcpu *vcpu)
+{
+    return vcpu->vector_data;
+}
+
+static inline uint32_t host_mxcsr_read(void)
+{
+    return __builtin_ia32_stmxcsr();
+}
+
+static inline void host_mxcsr_write(uint32_t value)
+{
+    __builtin_ia32_ldmxcsr(value);
+}
+
+static inline uint16_t host_fsw_read(void)
+{
+    uint16_t status;
+    __asm__ volatile("fnstsw %0" : "=a"(status));
+    return status;
+}
+
+static inline void host_fcw_write(uint16_t control)
+{
+    __asm__ volatile("fldcw %0" : : "m"(control));
+}
+
+/* The guest's MXCSR, flags up to date. */
+static inline uint32_t vector_mxcsr(struct vcpu *vcpu)
+{
+    struct vector *vector = vector_of(vcpu);
+    vector->mxcsr |= host_mxcsr_read() & MXCSR_FLAGS;
+    return vector->mxcsr;
+}
+
+static inline void vector_set_mxcsr(struct vcpu *vcpu, uint32_t value)
+{
+    vector_of(vcpu)->mxcsr = value;
+    host_mxcsr_write(value | MXCSR_MASKS);
+}
+
+/* Host unit -> vcpu->xsave, and back after vcpu->xsave was changed. */
+void vector_save(struct vcpu *vcpu);
+void vector_restore(struct vcpu *vcpu);
+
+/* FXSAVE, FXRSTOR, XSAVE family, XGETBV, XSETBV, LDMXCSR, STMXCSR (vector_state.c). */
+select_function select_vector_state;
+
+#endif
