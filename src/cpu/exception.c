@@ -7,7 +7,6 @@
 #include "cpu/engine.h"
 #include "cpu/interrupt_gate.h"
 #include "cpu/mmu.h"
-#include "cpu/paravirtual.h"
 #include "cpu/segmentation.h"
 
 static bool vector_has_error_code(unsigned vector)
@@ -152,10 +151,8 @@ static bool service_interrupt(struct vcpu *vcpu)
     int vector = -1;
     if (atomic_load(&vcpu->extint_level) && vcpu->bus->intr_acknowledge)
         vector = vcpu->bus->intr_acknowledge(vcpu->bus->intr_acknowledge_opaque);
-    if (vector < 0) {
-        paravirtual_before_interrupt(vcpu);
+    if (vector < 0)
         vector = apic_take_interrupt(vcpu->apic);
-    }
     if (vector < 0)
         return true;
     vcpu->run_state = VCPU_RUNNING;

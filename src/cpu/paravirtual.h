@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * KVM's paravirtual interface, offered by every engine: CPUID leaf 0x40000000, kvmclock, PV EOI,
- * steal time, PV IPI and TLB flush, kick-CPU hypercalls. Linux
+ * KVM's paravirtual interface, offered by every engine: CPUID leaf 0x40000000, kvmclock and the
+ * wall clock, PV IPIs and kick-CPU hypercalls. Linux
  * Documentation/virt/kvm/x86/{cpuid,msr,hypercalls}.rst.
  */
 #ifndef NACRE_CPU_PARAVIRTUAL_H
@@ -20,10 +20,6 @@ bool paravirtual_msr_read(struct vcpu *vcpu, uint32_t index, uint64_t *value, bo
 bool paravirtual_msr_write(struct vcpu *vcpu, uint32_t index, uint64_t value, bool *ok);
 /* VMCALL / VMMCALL: arguments and result in the guest's registers. */
 void paravirtual_hypercall(struct vcpu *vcpu);
-/* Tries to satisfy an EOI through shared memory: called by the local APIC. */
-void paravirtual_before_interrupt(struct vcpu *vcpu);
-/* The vcpu goes on after having waited stolen_ns for a host CPU. */
-void paravirtual_account_steal(struct vcpu *vcpu, uint64_t stolen_ns);
 
 extern const struct state_table paravirtual_state;
 

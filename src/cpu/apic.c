@@ -1,0 +1,474 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Local APIC: registers, priorities, acceptance of interrupts. Timer: apic_timer.c; messages:
+ * apic_message.c. */
+#include "cpu/apic.h"
+
+#include "base/clock.h"
+#include "cpu/apic_private.h"
+#include "cpu/control.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define APIC_VERSION 0x00050014u /* integrated, six LVT entries, no EOI suppression */
+
+/* Bits of each LVT entry that can be written. Intel SDM vol. 3 figure 11-8 */
+static const uint32_t lvt_writable[LVT_COUNT] = {
+    [LVT_TIMER] = 0x000700ff, [LVT_THERMAL] = 0x000107ff, [LVT_COUNTER] = 0x000107ff,
+    [LVT_LINT0] = 0x0001a7ff, [LVT_LINT1] = 0x0001a7ff,   [LVT_ERROR] = 0x000100ff,
+};
+
+bool apic_x2(const struct local_apic *apic)
+{
+    return apic->vcpu->apic_base & APIC_BASE_X2APIC;
+}
+
+static bool apic_enabled(const struct local_apic *apic)
+{
+    return apic->vcpu->apic_base & APIC_BASE_ENABLE;
+}
+
+struct local_apic *apic_create(struct vcpu *vcpu, struct error *error)
+{
+    struct local_apic *apic = calloc(1, sizeof(*apic));
+    if (!apic) {
+        error_set(error, ENOMEM, "vcpu %u: out of memory", vcpu->index);
+        return NULL;
+    }
+    apic->vcpu = vcpu;
+    pthread_mutex_init(&apic->lock, NULL);
+    if (vcpu->bus->loop) {
+        apic->timer = loop_timer_create(vcpu->bus->loop, apic_timer_expired, apic, error);
+        if (!apic->timer) {
+            apic_destroy(apic);
+            return NULL;
+        }
+    }
+    return apic;
+}
+
+void apic_destroy(struct local_apic *apic)
+{
+    if (!apic)
+        return;
+    loop_timer_destroy(apic->timer);
+    pthread_mutex_destroy(&apic->lock);
+    free(apic);
+}
+
+void apic_reset(struct local_apic *apic, bool init)
+{
+    pthread_mutex_lock(&apic->lock);
+    if (apic->timer)
+        loop_timer_disarm(apic->timer);
+    memset(apic->isr, 0, sizeof(apic->isr));
+    memset(apic->tmr, 0, sizeof(apic->tmr));
+    memset(apic->irr, 0, sizeof(apic->irr));
+    for (int i = 0; i < LVT_COUNT; i++)
+        apic->lvt[i] = LVT_MASKED;
+    /* As firmware leaves the boot processor: the 8259 pair comes in through LINT0, NMI through
+     * LINT1. */
+    if (!apic->vcpu->index) {
+        apic->lvt[LVT_LINT0] = DELIVERY_EXTINT << 8;
+        apic->lvt[LVT_LINT1] = DELIVERY_NMI << 8;
+    }
+    apic->tpr = 0;
+    apic->spurious = 0xff;
+    apic->logical = apic_x2(apic) ? apic->logical : 0;
+    apic->format = 0xffffffff;
+    apic->error_status = apic->error_pending = 0;
+    apic->command = 0;
+    apic->initial_count = apic->divide = 0;
+    apic->timer_start_ns = apic->timer_deadline_ns = apic->tsc_deadline = 0;
+    atomic_store(&apic->waiting, false);
+    pthread_mutex_unlock(&apic->lock);
+}
+
+/* --- the three bitmaps; the caller holds the lock --- */
+
+static int bitmap_highest(const uint32_t map[8])
+{
+    for (int i = 7; i >= 0; i--)
+        if (map[i])
+            return i * 32 + 31 - __builtin_clz(map[i]);
+    return -1;
+}
+
+static void bitmap_set(uint32_t map[8], unsigned vector, bool value)
+{
+    if (value)
+        map[vector / 32] |= 1u << vector % 32;
+    else
+        map[vector / 32] &= ~(1u << vector % 32);
+}
+
+static uint8_t processor_priority(const struct local_apic *apic)
+{
+    int in_service = bitmap_highest(apic->isr);
+    uint8_t class = in_service < 0 ? 0 : in_service & 0xf0;
+    return (apic->tpr & 0xf0) >= class ? apic->tpr : class;
+}
+
+static int deliverable_vector(const struct local_apic *apic)
+{
+    int vector = bitmap_highest(apic->irr);
+    return vector >= 0 && (vector & 0xf0) > (processor_priority(apic) & 0xf0) ? vector : -1;
+}
+
+bool apic_has_interrupt(struct local_apic *apic)
+{
+    if (!atomic_load(&apic->waiting))
+        return false;
+    pthread_mutex_lock(&apic->lock);
+    bool has =
+        apic_enabled(apic) && apic->spurious & SPURIOUS_ENABLE && deliverable_vector(apic) >= 0;
+    pthread_mutex_unlock(&apic->lock);
+    return has;
+}
+
+int apic_take_interrupt(struct local_apic *apic)
+{
+    if (!atomic_load(&apic->waiting))
+        return -1;
+    pthread_mutex_lock(&apic->lock);
+    int vector = -1;
+    if (apic_enabled(apic) && apic->spurious & SPURIOUS_ENABLE)
+        vector = deliverable_vector(apic);
+    if (vector >= 0) {
+        bitmap_set(apic->irr, (unsigned)vector, false);
+        bitmap_set(apic->isr, (unsigned)vector, true);
+        atomic_store(&apic->waiting, bitmap_highest(apic->irr) >= 0);
+    }
+    pthread_mutex_unlock(&apic->lock);
+    return vector;
+}
+
+void apic_accept(struct local_apic *apic, uint8_t vector, bool level)
+{
+    if (vector < 16) {
+        apic->error_pending |= ERROR_ILLEGAL_RECEIVED;
+        return;
+    }
+    bitmap_set(apic->irr, vector, true);
+    bitmap_set(apic->tmr, vector, level);
+    atomic_store(&apic->waiting, true);
+}
+
+void apic_inject(struct local_apic *apic, uint8_t vector, bool level)
+{
+    pthread_mutex_lock(&apic->lock);
+    bool accepts = apic_enabled(apic) && apic->spurious & SPURIOUS_ENABLE;
+    if (accepts)
+        apic_accept(apic, vector, level);
+    pthread_mutex_unlock(&apic->lock);
+    if (accepts)
+        vcpu_request(apic->vcpu, VCPU_REQUEST_INTERRUPT);
+}
+
+static void end_of_interrupt(struct local_apic *apic)
+{
+    pthread_mutex_lock(&apic->lock);
+    int vector = bitmap_highest(apic->isr);
+    bool level = false;
+    if (vector >= 0) {
+        bitmap_set(apic->isr, (unsigned)vector, false);
+        level = apic->tmr[vector / 32] >> vector % 32 & 1;
+    }
+    pthread_mutex_unlock(&apic->lock);
+    if (level)
+        bus_eoi(apic->vcpu->bus, (uint8_t)vector);
+    vcpu_recheck_interrupts(apic->vcpu);
+}
+
+uint8_t apic_tpr(const struct local_apic *apic)
+{
+    return apic->tpr;
+}
+
+void apic_set_tpr(struct local_apic *apic, uint8_t tpr)
+{
+    pthread_mutex_lock(&apic->lock);
+    apic->tpr = tpr;
+    apic->vcpu->cr8 = tpr >> 4;
+    pthread_mutex_unlock(&apic->lock);
+    vcpu_recheck_interrupts(apic->vcpu);
+}
+
+bool apic_accepts_extint(struct local_apic *apic)
+{
+    uint32_t lint0 = apic->lvt[LVT_LINT0];
+    bool open = !(lint0 & LVT_MASKED) && (lint0 >> 8 & 7) == DELIVERY_EXTINT;
+    return !apic_enabled(apic) || open;
+}
+
+/* The 8259 pair's output, gated by LINT0. */
+static void update_extint(struct local_apic *apic)
+{
+    bool level = apic->lint0_level && apic_accepts_extint(apic);
+    atomic_store(&apic->vcpu->extint_level, level);
+    if (level)
+        vcpu_request(apic->vcpu, VCPU_REQUEST_EXTINT);
+}
+
+void apic_set_lint0(void *opaque, unsigned number, int level)
+{
+    struct local_apic *apic = opaque;
+    apic->lint0_level = level;
+    update_extint(apic);
+    uint32_t lint0 = apic->lvt[LVT_LINT0];
+    if (level && apic_enabled(apic) && !(lint0 & LVT_MASKED) && (lint0 >> 8 & 7) == DELIVERY_FIXED)
+        apic_inject(apic, (uint8_t)lint0, false);
+}
+
+/* --- registers --- */
+
+static uint32_t id_register(const struct local_apic *apic)
+{
+    return apic_x2(apic) ? apic->vcpu->index : apic->vcpu->index << 24;
+}
+
+/* x2APIC: cluster and position follow from the id. Intel SDM vol. 3 §11.12.10.2 */
+uint32_t apic_logical_id(const struct local_apic *apic)
+{
+    unsigned id = apic->vcpu->index;
+    return apic_x2(apic) ? (id >> 4) << 16 | 1u << (id & 15) : apic->logical;
+}
+
+static int lvt_index(unsigned offset)
+{
+    return offset >= REGISTER_LVT_TIMER && offset <= REGISTER_LVT_ERROR
+               ? (int)(offset - REGISTER_LVT_TIMER) >> 4
+               : -1;
+}
+
+uint32_t apic_read(struct local_apic *apic, unsigned offset)
+{
+    uint32_t value = 0;
+    offset &= 0xff0;
+    pthread_mutex_lock(&apic->lock);
+    if (lvt_index(offset) >= 0)
+        value = apic->lvt[lvt_index(offset)];
+    else if (offset >= REGISTER_ISR && offset < REGISTER_ISR + 0x80)
+        value = apic->isr[(offset - REGISTER_ISR) >> 4];
+    else if (offset >= REGISTER_TMR && offset < REGISTER_TMR + 0x80)
+        value = apic->tmr[(offset - REGISTER_TMR) >> 4];
+    else if (offset >= REGISTER_IRR && offset < REGISTER_IRR + 0x80)
+        value = apic->irr[(offset - REGISTER_IRR) >> 4];
+    else
+        switch (offset) {
+        case REGISTER_ID:
+            value = id_register(apic);
+            break;
+        case REGISTER_VERSION:
+            value = APIC_VERSION;
+            break;
+        case REGISTER_TPR:
+            value = apic->tpr;
+            break;
+        case REGISTER_PPR:
+            value = processor_priority(apic);
+            break;
+        case REGISTER_LOGICAL:
+            value = apic_logical_id(apic);
+            break;
+        case REGISTER_FORMAT:
+            value = apic->format;
+            break;
+        case REGISTER_SPURIOUS:
+            value = apic->spurious;
+            break;
+        case REGISTER_ERROR:
+            value = apic->error_status;
+            break;
+        case REGISTER_COMMAND:
+            value = (uint32_t)apic->command;
+            break;
+        case REGISTER_COMMAND_HIGH:
+            value = (uint32_t)(apic->command >> 32);
+            break;
+        case REGISTER_INITIAL_COUNT:
+            value = apic->initial_count;
+            break;
+        case REGISTER_CURRENT_COUNT:
+            value = apic_timer_count(apic);
+            break;
+        case REGISTER_DIVIDE:
+            value = apic->divide;
+            break;
+        default:
+            break;
+        }
+    pthread_mutex_unlock(&apic->lock);
+    return value;
+}
+
+static void write_lvt(struct local_apic *apic, unsigned index, uint32_t value)
+{
+    pthread_mutex_lock(&apic->lock);
+    uint32_t old = apic->lvt[index];
+    if (!(apic->spurious & SPURIOUS_ENABLE))
+        value |= LVT_MASKED;
+    apic->lvt[index] = value & lvt_writable[index];
+    if (index == LVT_TIMER && (old ^ value) & LVT_TIMER_MODE)
+        apic_timer_mode_changed(apic);
+    pthread_mutex_unlock(&apic->lock);
+    if (index == LVT_LINT0)
+        update_extint(apic);
+}
+
+static void write_spurious(struct local_apic *apic, uint32_t value)
+{
+    pthread_mutex_lock(&apic->lock);
+    apic->spurious = value & 0x1ff;
+    for (int i = 0; !(value & SPURIOUS_ENABLE) && i < LVT_COUNT; i++)
+        apic->lvt[i] |= LVT_MASKED;
+    pthread_mutex_unlock(&apic->lock);
+    update_extint(apic);
+    vcpu_recheck_interrupts(apic->vcpu);
+}
+
+void apic_write(struct local_apic *apic, unsigned offset, uint32_t value)
+{
+    offset &= 0xff0;
+    if (lvt_index(offset) >= 0) {
+        write_lvt(apic, (unsigned)lvt_index(offset), value);
+        return;
+    }
+    switch (offset) {
+    case REGISTER_TPR:
+        apic_set_tpr(apic, value & 0xff);
+        break;
+    case REGISTER_EOI:
+        end_of_interrupt(apic);
+        break;
+    case REGISTER_LOGICAL:
+        apic->logical = value & 0xff000000;
+        break;
+    case REGISTER_FORMAT:
+        apic->format = value | 0x0fffffff;
+        break;
+    case REGISTER_SPURIOUS:
+        write_spurious(apic, value);
+        break;
+    case REGISTER_ERROR:
+        apic->error_status = apic->error_pending;
+        apic->error_pending = 0;
+        break;
+    case REGISTER_COMMAND_HIGH:
+        apic->command = (apic->command & 0xffffffff) | (uint64_t)(value & 0xff000000) << 32;
+        break;
+    case REGISTER_COMMAND:
+        apic->command = (apic->command & ~UINT64_C(0xffffffff)) | (value & ~COMMAND_BUSY);
+        apic_send(apic, value, (uint32_t)(apic->command >> 56));
+        break;
+    case REGISTER_INITIAL_COUNT:
+        apic_timer_start(apic, value);
+        break;
+    case REGISTER_DIVIDE:
+        apic_timer_divide(apic, value);
+        break;
+    default:
+        break;
+    }
+}
+
+/* Mode changes that IA32_APIC_BASE allows. Intel SDM vol. 3 §11.12.5 */
+static bool write_base(struct local_apic *apic, uint64_t value)
+{
+    struct vcpu *vcpu = apic->vcpu;
+    const uint64_t mode = APIC_BASE_ENABLE | APIC_BASE_X2APIC;
+    uint64_t old = vcpu->apic_base, physical = BIT(vcpu->model->physical_address_bits) - 1;
+    bool x2apic_model = vcpu->model->leaf1_ecx & BIT(21);
+    if (value & ~((physical & PAGE_MASK) | mode | APIC_BASE_BSP))
+        return false;
+    if (value & APIC_BASE_X2APIC && (!(value & APIC_BASE_ENABLE) || !x2apic_model))
+        return false;
+    if (old & APIC_BASE_X2APIC && (value & mode) == APIC_BASE_ENABLE)
+        return false;
+    vcpu->apic_base = (value & ~APIC_BASE_BSP) | (old & APIC_BASE_BSP);
+    if (!(value & APIC_BASE_ENABLE) && old & APIC_BASE_ENABLE)
+        apic_reset(apic, false);
+    update_extint(apic);
+    mmu_flush_all(vcpu);
+    return true;
+}
+
+bool apic_msr_read(struct local_apic *apic, uint32_t index, uint64_t *value)
+{
+    if (index == MSR_APIC_BASE) {
+        *value = apic->vcpu->apic_base;
+        return true;
+    }
+    if (index == MSR_TSC_DEADLINE) {
+        *value = apic->tsc_deadline;
+        return apic->vcpu->model->leaf1_ecx & BIT(24);
+    }
+    unsigned offset = (index - MSR_X2APIC_FIRST) << 4;
+    if (!apic_x2(apic) || offset > REGISTER_SELF_IPI || offset == REGISTER_FORMAT ||
+        offset == REGISTER_COMMAND_HIGH || offset == REGISTER_EOI || offset == REGISTER_SELF_IPI)
+        return false;
+    *value = offset == REGISTER_COMMAND ? apic->command : apic_read(apic, offset);
+    return true;
+}
+
+bool apic_msr_write(struct local_apic *apic, uint32_t index, uint64_t value)
+{
+    if (index == MSR_APIC_BASE)
+        return write_base(apic, value);
+    if (index == MSR_TSC_DEADLINE) {
+        apic_timer_tsc_deadline(apic, value);
+        return apic->vcpu->model->leaf1_ecx & BIT(24);
+    }
+    unsigned offset = (index - MSR_X2APIC_FIRST) << 4;
+    if (!apic_x2(apic))
+        return false;
+    if (offset == REGISTER_COMMAND) {
+        apic->command = value;
+        apic_send(apic, (uint32_t)value, (uint32_t)(value >> 32));
+        return true;
+    }
+    if (value >> 32)
+        return false;
+    switch (offset) {
+    case REGISTER_SELF_IPI:
+        apic_inject(apic, (uint8_t)value, false);
+        return true;
+    case REGISTER_ID:
+    case REGISTER_VERSION:
+    case REGISTER_LOGICAL:
+    case REGISTER_FORMAT:
+    case REGISTER_COMMAND_HIGH:
+    case REGISTER_CURRENT_COUNT:
+        return false;
+    case REGISTER_EOI:
+    case REGISTER_ERROR:
+        if (value)
+            return false;
+        break;
+    default:
+        break;
+    }
+    apic_write(apic, offset, (uint32_t)value);
+    return true;
+}
+
+static const struct state_field apic_fields[] = {
+    STATE_ARRAY(struct local_apic, isr),
+    STATE_ARRAY(struct local_apic, tmr),
+    STATE_ARRAY(struct local_apic, irr),
+    STATE_ARRAY(struct local_apic, lvt),
+    STATE_FIELD(struct local_apic, tpr),
+    STATE_FIELD(struct local_apic, spurious),
+    STATE_FIELD(struct local_apic, logical),
+    STATE_FIELD(struct local_apic, format),
+    STATE_FIELD(struct local_apic, error_status),
+    STATE_FIELD(struct local_apic, error_pending),
+    STATE_FIELD(struct local_apic, command),
+    STATE_FIELD(struct local_apic, initial_count),
+    STATE_FIELD(struct local_apic, divide),
+    STATE_FIELD(struct local_apic, timer_start_ns),
+    STATE_FIELD(struct local_apic, timer_deadline_ns),
+    STATE_FIELD(struct local_apic, tsc_deadline),
+    STATE_FIELD(struct local_apic, lint0_level),
+};
+const struct state_table apic_state = STATE_TABLE("local-apic", 1, apic_fields);

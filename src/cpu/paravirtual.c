@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cpu/paravirtual.h"
+
+#include "base/clock.h"
+#include "cpu/apic.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define LEAF_SIGNATURE 0x40000000u
+#define LEAF_FEATURES  0x40000001u
+
+/* KVM_CPUID_FEATURES, EAX */
+#define FEATURE_NO_IO_DELAY  BIT(1)
+#define FEATURE_CLOCKSOURCE2 BIT(3)
+#define FEATURE_UNHALT       BIT(7)
+#define FEATURE_SEND_IPI     BIT(11)
+#define FEATURE_CLOCK_STABLE BIT(24)
+#define FEATURES                                                                      \
+    (FEATURE_NO_IO_DELAY | FEATURE_CLOCKSOURCE2 | FEATURE_UNHALT | FEATURE_SEND_IPI | \
+     FEATURE_CLOCK_STABLE)
+
+#define MSR_WALL_CLOCK     0x4b564d00u
+#define MSR_SYSTEM_TIME    0x4b564d01u
+#define SYSTEM_TIME_ENABLE BIT(0)
+
+#define HYPERCALL_KICK_CPU         5
+#define HYPERCALL_SEND_IPI         10
+#define HYPERCALL_ERROR_UNKNOWN    (-1000L)
+#define HYPERCALL_ERROR_PERMISSION (-1L)
+
+struct paravirtual {
+    struct vcpu *vcpu;
+    uint64_t wall_clock, system_time; /* the MSRs */
+    uint32_t version;
+};
+
+/* struct pvclock_vcpu_time_info */
+struct time_info {
+    uint32_t version, padding;
+    uint64_t tsc_timestamp, system_time;
+    uint32_t tsc_to_system_mul;
+    int8_t tsc_shift;
+    uint8_t flags;
+    uint8_t padding2[2];
+};
+#define TIME_STABLE 1
+
+struct paravirtual *paravirtual_create(struct vcpu *vcpu, struct error *error)
+{
+    struct paravirtual *paravirtual = calloc(1, sizeof(*paravirtual));
+    if (!paravirtual)
+        error_set(error, ENOMEM, "vcpu %u: out of memory", vcpu->index);
+    else
+        paravirtual->vcpu = vcpu;
+    return paravirtual;
+}
+
+void paravirtual_destroy(struct paravirtual *paravirtual)
+{
+    free(paravirtual);
+}
+
+void paravirtual_reset(struct paravirtual *paravirtual)
+{
+    paravirtual->wall_clock = paravirtual->system_time = 0;
+}
+
+bool paravirtual_cpuid(const struct vcpu *vcpu, uint32_t leaf, struct cpuid_result *result)
+{
+    if (leaf < LEAF_SIGNATURE || leaf > LEAF_SIGNATURE + 0xff || !vcpu->model->kvm_paravirtual)
+        return false;
+    *result = (struct cpuid_result){0};
+    if (leaf == LEAF_SIGNATURE)
+        *result = (struct cpuid_result){.eax = LEAF_FEATURES,
+                                        .ebx = (uint32_t)load_le("KVMK", 4),
+                                        .ecx = (uint32_t)load_le("VMKV", 4),
+                                        .edx = (uint32_t)load_le("M\0\0\0", 4)};
+    else if (leaf == LEAF_FEATURES)
+        result->eax = FEATURES;
+    return true;
+}
+
+/* Nanoseconds since the guest was switched on: kvmclock, the same on every vcpu. */
+static uint64_t system_time_now(const struct vcpu *vcpu)
+{
+    return clock_monotonic_ns() - vcpu->group->tsc_origin_ns;
+}
+
+static void publish_system_time(struct paravirtual *paravirtual)
+{
+    struct vcpu *vcpu = paravirtual->vcpu;
+    uint64_t gpa = paravirtual->system_time & ~UINT64_C(3);
+    paravirtual->version += 2;
+    struct time_info info = {
+        .version = paravirtual->version,
+        .tsc_timestamp = tsc_read(vcpu),
+        .system_time = system_time_now(vcpu),
+        /* TSC ticks are nanoseconds: (ticks << 1) * 2^31 >> 32 */
+        .tsc_to_system_mul = 0x80000000u,
+        .tsc_shift = 1,
+        .flags = TIME_STABLE,
+    };
+    memory_write(vcpu->memory, gpa, &info, sizeof(info));
+}
+
+static void publish_wall_clock(struct paravirtual *paravirtual)
+{
+    struct vcpu *vcpu = paravirtual->vcpu;
+    uint64_t boot = clock_realtime_ns() - system_time_now(vcpu);
+    const uint32_t words[3] = {2, (uint32_t)(boot / NANOSECONDS_PER_SECOND),
+                               (uint32_t)(boot % NANOSECONDS_PER_SECOND)};
+    memory_write(vcpu->memory, paravirtual->wall_clock, words, sizeof(words));
+}
+
+bool paravirtual_msr_read(struct vcpu *vcpu, uint32_t index, uint64_t *value, bool *ok)
+{
+    if (!vcpu->model->kvm_paravirtual)
+        return false;
+    *ok = true;
+    if (index == MSR_WALL_CLOCK)
+        *value = vcpu->paravirtual->wall_clock;
+    else if (index == MSR_SYSTEM_TIME)
+        *value = vcpu->paravirtual->system_time;
+    else
+        return false;
+    return true;
+}
+
+bool paravirtual_msr_write(struct vcpu *vcpu, uint32_t index, uint64_t value, bool *ok)
+{
+    struct paravirtual *paravirtual = vcpu->paravirtual;
+    if (!vcpu->model->kvm_paravirtual)
+        return false;
+    *ok = true;
+    if (index == MSR_WALL_CLOCK) {
+        paravirtual->wall_clock = value;
+        publish_wall_clock(paravirtual);
+    } else if (index == MSR_SYSTEM_TIME) {
+        paravirtual->system_time = value;
+        if (value & SYSTEM_TIME_ENABLE)
+            publish_system_time(paravirtual);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static long kick_cpu(struct vcpu *vcpu, uint64_t apic_id)
+{
+    if (apic_id < vcpu->group->count) {
+        struct vcpu *target = vcpu->group->vcpus[apic_id];
+        atomic_store(&target->kicked, true);
+        vcpu_request(target, VCPU_REQUEST_INTERRUPT);
+    }
+    return 0;
+}
+
+/* rbx, rcx: bitmap of destinations; rdx: APIC id of its first bit; rsi: ICR. Returns how many were
+ * reached. */
+static long send_ipi(struct vcpu *vcpu)
+{
+    const uint64_t *registers = vcpu->registers;
+    long count = 0;
+    for (unsigned i = 0; i < vcpu->group->count; i++) {
+        uint64_t bit = i - registers[REG_RDX];
+        if (bit >= 128 || !(registers[bit < 64 ? REG_RBX : REG_RCX] >> bit % 64 & 1))
+            continue;
+        bool nmi = (registers[REG_RSI] >> 8 & 7) == 4;
+        if (nmi)
+            vcpu_request(vcpu->group->vcpus[i], VCPU_REQUEST_NMI);
+        else
+            apic_inject(vcpu->group->vcpus[i]->apic, (uint8_t)registers[REG_RSI], false);
+        count++;
+    }
+    return count;
+}
+
+void paravirtual_hypercall(struct vcpu *vcpu)
+{
+    uint64_t *registers = vcpu->registers;
+    long result = HYPERCALL_ERROR_UNKNOWN;
+    if (vcpu->cpl)
+        result = HYPERCALL_ERROR_PERMISSION;
+    else if (registers[REG_RAX] == HYPERCALL_KICK_CPU)
+        result = kick_cpu(vcpu, registers[REG_RCX]);
+    else if (registers[REG_RAX] == HYPERCALL_SEND_IPI)
+        result = send_ipi(vcpu);
+    registers[REG_RAX] = (uint64_t)result;
+}
+
+static const struct state_field paravirtual_fields[] = {
+    STATE_FIELD(struct paravirtual, wall_clock),
+    STATE_FIELD(struct paravirtual, system_time),
+    STATE_FIELD(struct paravirtual, version),
+};
+const struct state_table paravirtual_state = STATE_TABLE("paravirtual", 1, paravirtual_fields);
