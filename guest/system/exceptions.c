@@ -154,7 +154,7 @@ static void check_double_fault(void)
     check_trap(trap_catch(load_null_cs, 0), TRAP_DF, 0, "#NP while #GP is delivered");
     trap_gate(TRAP_GP, (word)trap_entries[TRAP_GP], SELECTOR_CODE, 0x8e, 0);
     trap_gate(TRAP_UD, (word)trap_entries[TRAP_UD], SELECTOR_CODE, 0x0e, 0);
-    check_trap(trap_catch(undefined, 0), TRAP_NP, TRAP_UD * 8 + 2,
+    check_trap(trap_catch(undefined, 0), TRAP_NP, TRAP_UD * 8 + 3,
                "#NP while #UD is delivered: serial");
     trap_gate(TRAP_UD, (word)trap_entries[TRAP_UD], SELECTOR_CODE, 0x8e, 0);
 }

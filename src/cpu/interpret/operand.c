@@ -75,12 +75,13 @@ enum operand_form selection_form(struct selection *selection)
         op->destination = register_offset(first);
     if (count == 1)
         return first_register ? FORM_REGISTER : first_memory ? FORM_MEMORY : FORM_OTHER;
+    bool second_register = count > 1 && is_register(second);
+    if (second_register) /* also behind a segment, control or debug register */
+        op->source = register_offset(second);
     if (count < 2 || (!first_register && !first_memory))
         return FORM_OTHER;
-    if (is_register(second)) {
-        op->source = register_offset(second);
+    if (second_register)
         return first_register ? FORM_REGISTER_REGISTER : FORM_MEMORY_REGISTER;
-    }
     if (second->type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
         op->immediate = second->imm.value.u;
         return first_register ? FORM_REGISTER_IMMEDIATE : FORM_MEMORY_IMMEDIATE;
