@@ -21,27 +21,38 @@ static inline void *access_fast(const struct vcpu *vcpu, uint64_t gva, unsigned 
     return NULL;
 }
 
-/* Loads an unsigned integer of `bits` bits at linear address gva into *value; MMU_FAULT records the
- * exception. */
-#define DEFINE_ACCESS(bits)                                                           \
-    typedef uint##bits##_t access_u##bits __attribute__((aligned(1), may_alias));     \
-    static inline enum mmu_status access_load##bits(struct vcpu *vcpu, uint64_t gva,  \
-                                                    uint##bits##_t *value)            \
-    {                                                                                 \
-        void *hva = access_fast(vcpu, gva, (bits) / 8, MMU_READ, vcpu->mmu_mode);     \
-        if (unlikely(!hva))                                                           \
-            return mmu_read(vcpu, gva, value, (bits) / 8, vcpu->mmu_mode);            \
-        *value = *(volatile access_u##bits *)hva;                                     \
-        return MMU_OK;                                                                \
-    }                                                                                 \
-    static inline enum mmu_status access_store##bits(struct vcpu *vcpu, uint64_t gva, \
-                                                     uint##bits##_t value)            \
-    {                                                                                 \
-        void *hva = access_fast(vcpu, gva, (bits) / 8, MMU_WRITE, vcpu->mmu_mode);    \
-        if (unlikely(!hva))                                                           \
-            return mmu_write(vcpu, gva, &value, (bits) / 8, vcpu->mmu_mode);          \
-        *(volatile access_u##bits *)hva = value;                                      \
-        return MMU_OK;                                                                \
+/*
+ * The slow paths go through a local of their own: were the address of a handler's variable known
+ * outside, the compiler could not make the handler's last call a jump.
+ *
+ * Loads an unsigned integer of `bits` bits at linear address gva into *value; MMU_FAULT records the
+ * exception.
+ */
+#define DEFINE_ACCESS(bits)                                                                  \
+    typedef uint##bits##_t access_u##bits __attribute__((aligned(1), may_alias));            \
+    static inline enum mmu_status access_load##bits(struct vcpu *vcpu, uint64_t gva,         \
+                                                    uint##bits##_t *value)                   \
+    {                                                                                        \
+        void *hva = access_fast(vcpu, gva, (bits) / 8, MMU_READ, vcpu->mmu_mode);            \
+        if (unlikely(!hva)) {                                                                \
+            uint##bits##_t slow = 0;                                                         \
+            enum mmu_status status = mmu_read(vcpu, gva, &slow, (bits) / 8, vcpu->mmu_mode); \
+            *value = slow;                                                                   \
+            return status;                                                                   \
+        }                                                                                    \
+        *value = *(volatile access_u##bits *)hva;                                            \
+        return MMU_OK;                                                                       \
+    }                                                                                        \
+    static inline enum mmu_status access_store##bits(struct vcpu *vcpu, uint64_t gva,        \
+                                                     uint##bits##_t value)                   \
+    {                                                                                        \
+        void *hva = access_fast(vcpu, gva, (bits) / 8, MMU_WRITE, vcpu->mmu_mode);           \
+        if (unlikely(!hva)) {                                                                \
+            uint##bits##_t slow = value;                                                     \
+            return mmu_write(vcpu, gva, &slow, (bits) / 8, vcpu->mmu_mode);                  \
+        }                                                                                    \
+        *(volatile access_u##bits *)hva = value;                                             \
+        return MMU_OK;                                                                       \
     }
 
 DEFINE_ACCESS(8)

@@ -85,47 +85,48 @@ DEFINE_ARITHMETIC(32)
 DEFINE_ARITHMETIC(64)
 
 /* Handlers of a two-operand instruction that writes its destination. */
-#define DEFINE_BINARY(name, bits)                                                       \
-    static void name##bits##_register_register(struct vcpu *vcpu, const struct op *op)  \
-    {                                                                                   \
-        uint##bits##_t a = register_get##bits(vcpu, op->destination);                   \
-        uint##bits##_t b = register_get##bits(vcpu, op->source);                        \
-        register_set##bits(vcpu, op->destination, name##bits(vcpu, a, b));              \
-        NEXT(vcpu, op);                                                                 \
-    }                                                                                   \
-    static void name##bits##_register_immediate(struct vcpu *vcpu, const struct op *op) \
-    {                                                                                   \
-        uint##bits##_t a = register_get##bits(vcpu, op->destination);                   \
-        register_set##bits(vcpu, op->destination,                                       \
-                           name##bits(vcpu, a, (uint##bits##_t)op->immediate));         \
-        NEXT(vcpu, op);                                                                 \
-    }                                                                                   \
-    static void name##bits##_register_memory(struct vcpu *vcpu, const struct op *op)    \
-    {                                                                                   \
-        uint##bits##_t b;                                                               \
-        if (unlikely(!operand_load##bits(vcpu, op, &b)))                                \
-            FAULT(vcpu, op);                                                            \
-        uint##bits##_t a = register_get##bits(vcpu, op->destination);                   \
-        register_set##bits(vcpu, op->destination, name##bits(vcpu, a, b));              \
-        NEXT(vcpu, op);                                                                 \
-    }                                                                                   \
-    static inline __attribute__((always_inline)) void name##bits##_memory(              \
-        struct vcpu *vcpu, const struct op *op, uint##bits##_t b)                       \
-    {                                                                                   \
-        struct modify modify;                                                           \
-        if (unlikely(!modify_begin(vcpu, op, &modify, (bits) / 8)))                     \
-            FAULT(vcpu, op);                                                            \
-        volatile access_u##bits *value = modify.pointer;                                \
-        *value = name##bits(vcpu, *value, b);                                           \
-        NEXT_AFTER_STORE(vcpu, op, modify_end(vcpu, &modify, (bits) / 8));              \
-    }                                                                                   \
-    static void name##bits##_memory_register(struct vcpu *vcpu, const struct op *op)    \
-    {                                                                                   \
-        name##bits##_memory(vcpu, op, register_get##bits(vcpu, op->source));            \
-    }                                                                                   \
-    static void name##bits##_memory_immediate(struct vcpu *vcpu, const struct op *op)   \
-    {                                                                                   \
-        name##bits##_memory(vcpu, op, (uint##bits##_t)op->immediate);                   \
+#define DEFINE_BINARY(name, bits)                                                                 \
+    static void name##bits##_register_register(struct vcpu *vcpu, const struct op *op)            \
+    {                                                                                             \
+        uint##bits##_t a = register_get##bits(vcpu, op->destination);                             \
+        uint##bits##_t b = register_get##bits(vcpu, op->source);                                  \
+        register_set##bits(vcpu, op->destination, name##bits(vcpu, a, b));                        \
+        NEXT(vcpu, op);                                                                           \
+    }                                                                                             \
+    static void name##bits##_register_immediate(struct vcpu *vcpu, const struct op *op)           \
+    {                                                                                             \
+        uint##bits##_t a = register_get##bits(vcpu, op->destination);                             \
+        register_set##bits(vcpu, op->destination,                                                 \
+                           name##bits(vcpu, a, (uint##bits##_t)op->immediate));                   \
+        NEXT(vcpu, op);                                                                           \
+    }                                                                                             \
+    static void name##bits##_register_memory(struct vcpu *vcpu, const struct op *op)              \
+    {                                                                                             \
+        uint##bits##_t b;                                                                         \
+        if (unlikely(!operand_load##bits(vcpu, op, &b)))                                          \
+            FAULT(vcpu, op);                                                                      \
+        uint##bits##_t a = register_get##bits(vcpu, op->destination);                             \
+        register_set##bits(vcpu, op->destination, name##bits(vcpu, a, b));                        \
+        NEXT(vcpu, op);                                                                           \
+    }                                                                                             \
+    static inline __attribute__((always_inline)) enum mmu_status name##bits##_memory(             \
+        struct vcpu *vcpu, const struct op *op, uint##bits##_t b)                                 \
+    {                                                                                             \
+        struct modify modify;                                                                     \
+        if (unlikely(!modify_begin(vcpu, op, &modify, (bits) / 8)))                               \
+            return MMU_FAULT;                                                                     \
+        volatile access_u##bits *value = modify.pointer;                                          \
+        *value = name##bits(vcpu, *value, b);                                                     \
+        return modify_end(vcpu, &modify, (bits) / 8);                                             \
+    }                                                                                             \
+    static void name##bits##_memory_register(struct vcpu *vcpu, const struct op *op)              \
+    {                                                                                             \
+        NEXT_AFTER_STORE(vcpu, op,                                                                \
+                         name##bits##_memory(vcpu, op, register_get##bits(vcpu, op->source)));    \
+    }                                                                                             \
+    static void name##bits##_memory_immediate(struct vcpu *vcpu, const struct op *op)             \
+    {                                                                                             \
+        NEXT_AFTER_STORE(vcpu, op, name##bits##_memory(vcpu, op, (uint##bits##_t)op->immediate)); \
     }
 
 /* Handlers of CMP and TEST: nothing is written. */
@@ -167,22 +168,23 @@ DEFINE_ARITHMETIC(64)
         NEXT(vcpu, op);                                                                 \
     }
 
-#define DEFINE_UNARY(name, bits)                                              \
-    static void name##bits##_register(struct vcpu *vcpu, const struct op *op) \
-    {                                                                         \
-        uint##bits##_t a = register_get##bits(vcpu, op->destination);         \
-        register_set##bits(vcpu, op->destination, name##bits(vcpu, a));       \
-        NEXT(vcpu, op);                                                       \
-    }                                                                         \
-    static void name##bits##_memory(struct vcpu *vcpu, const struct op *op)   \
-    {                                                                         \
-        struct modify modify;                                                 \
-        if (unlikely(!modify_begin(vcpu, op, &modify, (bits) / 8)))           \
-            FAULT(vcpu, op);                                                  \
-        volatile access_u##bits *value = modify.pointer;                      \
-        *value = name##bits(vcpu, *value);                                    \
-        NEXT_AFTER_STORE(vcpu, op, modify_end(vcpu, &modify, (bits) / 8));    \
-    }
+#define DEFINE_UNARY(name, bits)                                                                   \
+    static void name##bits##_register(struct vcpu *vcpu, const struct op *op)                      \
+    {                                                                                              \
+        uint##bits##_t a = register_get##bits(vcpu, op->destination);                              \
+        register_set##bits(vcpu, op->destination, name##bits(vcpu, a));                            \
+        NEXT(vcpu, op);                                                                            \
+    }                                                                                              \
+    static inline enum mmu_status name##bits##_memory_work(struct vcpu *vcpu, const struct op *op) \
+    {                                                                                              \
+        struct modify modify;                                                                      \
+        if (unlikely(!modify_begin(vcpu, op, &modify, (bits) / 8)))                                \
+            return MMU_FAULT;                                                                      \
+        volatile access_u##bits *value = modify.pointer;                                           \
+        *value = name##bits(vcpu, *value);                                                         \
+        return modify_end(vcpu, &modify, (bits) / 8);                                              \
+    }                                                                                              \
+    DEFINE_HANDLER(name##bits##_memory)
 
 #define FOR_SIZES(macro, ...) \
     macro(__VA_ARGS__, 8) macro(__VA_ARGS__, 16) macro(__VA_ARGS__, 32) macro(__VA_ARGS__, 64)

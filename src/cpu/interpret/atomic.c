@@ -182,23 +182,23 @@ static enum mmu_status finish(struct vcpu *vcpu, struct modify *modify, unsigned
     return status;
 }
 
-static inline __attribute__((always_inline)) void
+static inline __attribute__((always_inline)) enum mmu_status
 locked(struct vcpu *vcpu, const struct op *op, compute_function *compute, enum flag_rule rule)
 {
     struct modify modify;
     uint64_t old;
     if (unlikely(!modify_begin(vcpu, op, &modify, op->operand_size)))
-        FAULT(vcpu, op);
+        return MMU_FAULT;
     bool split = atomic_update(vcpu, op, &modify, compute, &old);
     /* ADC and SBB read the old carry: compute again before the flags change. */
     set_flags(vcpu, op, rule, old, compute(vcpu, op, old) & bytes_mask(op->operand_size));
-    NEXT_AFTER_STORE(vcpu, op, finish(vcpu, &modify, op->operand_size, split));
+    return finish(vcpu, &modify, op->operand_size, split);
 }
 
-#define DEFINE_LOCKED(name, rule)                                     \
-    static void locked_##name(struct vcpu *vcpu, const struct op *op) \
-    {                                                                 \
-        locked(vcpu, op, compute_##name, rule);                       \
+#define DEFINE_LOCKED(name, rule)                                           \
+    static void locked_##name(struct vcpu *vcpu, const struct op *op)       \
+    {                                                                       \
+        NEXT_AFTER_STORE(vcpu, op, locked(vcpu, op, compute_##name, rule)); \
     }
 DEFINE_LOCKED(add, RULE_ADD)
 DEFINE_LOCKED(adc, RULE_ADD)
@@ -222,29 +222,31 @@ static void register_write(struct vcpu *vcpu, uint8_t offset, uint64_t value, un
         register_set64(vcpu, offset, value & bytes_mask(size));
 }
 
-static void exchange_memory(struct vcpu *vcpu, const struct op *op)
+static inline enum mmu_status exchange_memory_work(struct vcpu *vcpu, const struct op *op)
 {
     struct modify modify;
     uint64_t old;
     if (unlikely(!modify_begin(vcpu, op, &modify, op->operand_size)))
-        FAULT(vcpu, op);
+        return MMU_FAULT;
     bool split = atomic_update(vcpu, op, &modify, compute_exchange, &old);
     register_write(vcpu, op->source, old, op->operand_size);
-    NEXT_AFTER_STORE(vcpu, op, finish(vcpu, &modify, op->operand_size, split));
+    return finish(vcpu, &modify, op->operand_size, split);
 }
+DEFINE_HANDLER(exchange_memory)
 
-static void exchange_add_memory(struct vcpu *vcpu, const struct op *op)
+static inline enum mmu_status exchange_add_memory_work(struct vcpu *vcpu, const struct op *op)
 {
     struct modify modify;
     uint64_t old;
     unsigned size = op->operand_size;
     if (unlikely(!modify_begin(vcpu, op, &modify, size)))
-        FAULT(vcpu, op);
+        return MMU_FAULT;
     bool split = atomic_update(vcpu, op, &modify, compute_add, &old);
     set_flags(vcpu, op, RULE_ADD, old, (old + operand_value(vcpu, op)) & bytes_mask(size));
     register_write(vcpu, op->source, old, size);
-    NEXT_AFTER_STORE(vcpu, op, finish(vcpu, &modify, size, split));
+    return finish(vcpu, &modify, size, split);
 }
+DEFINE_HANDLER(exchange_add_memory)
 
 static void exchange_add_register(struct vcpu *vcpu, const struct op *op)
 {
@@ -270,12 +272,12 @@ static void cmpxchg_register(struct vcpu *vcpu, const struct op *op)
     NEXT(vcpu, op);
 }
 
-static void cmpxchg_memory(struct vcpu *vcpu, const struct op *op)
+static inline enum mmu_status cmpxchg_memory_work(struct vcpu *vcpu, const struct op *op)
 {
     struct modify modify;
     unsigned size = op->operand_size;
     if (unlikely(!modify_begin(vcpu, op, &modify, size)))
-        FAULT(vcpu, op);
+        return MMU_FAULT;
     bool split = modify.pointer == modify.bounce;
     if (split)
         pthread_mutex_lock(&vcpu->group->split_lock);
@@ -284,19 +286,20 @@ static void cmpxchg_memory(struct vcpu *vcpu, const struct op *op)
     set_sub_flags(vcpu, accumulator, old, (accumulator - old) & bytes_mask(size), size);
     if (!equal)
         register_write(vcpu, REG_RAX * 8, old, size);
-    NEXT_AFTER_STORE(vcpu, op, finish(vcpu, &modify, size, split));
+    return finish(vcpu, &modify, size, split);
 }
+DEFINE_HANDLER(cmpxchg_memory)
 
 static void set_zero_flag(struct vcpu *vcpu, bool zero)
 {
     flags_load(vcpu, (flags_arithmetic(vcpu) & ~RFLAGS_ZF) | (zero ? RFLAGS_ZF : 0));
 }
 
-static void cmpxchg8b(struct vcpu *vcpu, const struct op *op)
+static inline enum mmu_status cmpxchg8b_work(struct vcpu *vcpu, const struct op *op)
 {
     struct modify modify;
     if (unlikely(!modify_begin(vcpu, op, &modify, 8)))
-        FAULT(vcpu, op);
+        return MMU_FAULT;
     bool split = modify.pointer == modify.bounce;
     if (split)
         pthread_mutex_lock(&vcpu->group->split_lock);
@@ -309,8 +312,9 @@ static void cmpxchg8b(struct vcpu *vcpu, const struct op *op)
         registers[REG_RAX] = (uint32_t)old;
         registers[REG_RDX] = old >> 32;
     }
-    NEXT_AFTER_STORE(vcpu, op, finish(vcpu, &modify, 8, split));
+    return finish(vcpu, &modify, 8, split);
 }
+DEFINE_HANDLER(cmpxchg8b)
 
 static bool compare_exchange16(void *pointer, uint64_t old[2], const uint64_t fresh[2])
 {
@@ -332,18 +336,18 @@ static bool compare_exchange16(void *pointer, uint64_t old[2], const uint64_t fr
 #endif
 }
 
-static void cmpxchg16b(struct vcpu *vcpu, const struct op *op)
+static inline enum mmu_status cmpxchg16b_work(struct vcpu *vcpu, const struct op *op)
 {
     struct modify modify;
     uint64_t *registers = vcpu->registers, gva;
     if (unlikely(!op_linear(vcpu, op, 16, true, &gva)))
-        FAULT(vcpu, op);
+        return MMU_FAULT;
     if (gva & 15) {
         raise_error(vcpu, VECTOR_GP, 0);
-        FAULT(vcpu, op);
+        return MMU_FAULT;
     }
     if (unlikely(!modify_begin(vcpu, op, &modify, 16)))
-        FAULT(vcpu, op);
+        return MMU_FAULT;
     uint64_t bounce[2] __attribute__((aligned(16))) = {0};
     bool split = modify.pointer == modify.bounce;
     void *pointer = split ? bounce : modify.pointer;
@@ -359,8 +363,9 @@ static void cmpxchg16b(struct vcpu *vcpu, const struct op *op)
         registers[REG_RAX] = old[0];
         registers[REG_RDX] = old[1];
     }
-    NEXT_AFTER_STORE(vcpu, op, modify_end(vcpu, &modify, 16));
+    return modify_end(vcpu, &modify, 16);
 }
+DEFINE_HANDLER(cmpxchg16b)
 
 static const struct {
     ZydisMnemonic mnemonic;

@@ -61,23 +61,24 @@ static bool bit_memory_address(struct vcpu *vcpu, const struct op *op, bool writ
     return op_linear(vcpu, &moved, op->operand_size, write, gva);
 }
 
-static void bit_memory_test(struct vcpu *vcpu, const struct op *op)
+static inline enum mmu_status bit_memory_test_work(struct vcpu *vcpu, const struct op *op)
 {
     uint64_t gva, value = 0;
     unsigned bit = bit_number(vcpu, op) % (op->operand_size * 8);
     if (!bit_memory_address(vcpu, op, false, &gva) ||
         mmu_read(vcpu, gva, &value, op->operand_size, vcpu->mmu_mode) == MMU_FAULT)
-        FAULT(vcpu, op);
+        return MMU_FAULT;
     flags_set_carry(vcpu, value >> bit & 1);
-    NEXT(vcpu, op);
+    return MMU_OK;
 }
+DEFINE_HANDLER(bit_memory_test)
 
-static void bit_memory(struct vcpu *vcpu, const struct op *op)
+static inline enum mmu_status bit_memory_work(struct vcpu *vcpu, const struct op *op)
 {
     struct modify modify = {0};
     unsigned size = op->operand_size, bit = bit_number(vcpu, op) % (size * 8);
     if (!bit_memory_address(vcpu, op, true, &modify.gva) || !modify_begin_slow(vcpu, &modify, size))
-        FAULT(vcpu, op);
+        return MMU_FAULT;
     uint64_t old = load_le(modify.pointer, size);
     if (op->flags & OP_LOCK) {
         uint8_t *byte = (uint8_t *)modify.pointer + bit / 8;
@@ -93,8 +94,9 @@ static void bit_memory(struct vcpu *vcpu, const struct op *op)
         flags_set_carry(vcpu, old >> bit & 1);
         store_le(modify.pointer, bit_change(old, BIT(bit), op->condition), size);
     }
-    NEXT_AFTER_STORE(vcpu, op, modify_end(vcpu, &modify, size));
+    return modify_end(vcpu, &modify, size);
 }
+DEFINE_HANDLER(bit_memory)
 
 /* Source of BSF, BSR, POPCNT: register, or (op->extra) memory. */
 static bool bit_source(struct vcpu *vcpu, const struct op *op, uint64_t *value)
@@ -116,38 +118,41 @@ static void set_scan_flags(struct vcpu *vcpu, uint64_t source)
     flags_load(vcpu, (flags_arithmetic(vcpu) & ~RFLAGS_ZF) | (source ? 0 : RFLAGS_ZF));
 }
 
-static void bsf(struct vcpu *vcpu, const struct op *op)
+static inline enum mmu_status bsf_work(struct vcpu *vcpu, const struct op *op)
 {
     uint64_t value;
     if (!bit_source(vcpu, op, &value))
-        FAULT(vcpu, op);
+        return MMU_FAULT;
     if (value)
         write_sized(vcpu, op->destination, (unsigned)__builtin_ctzll(value), op->operand_size);
     set_scan_flags(vcpu, value);
-    NEXT(vcpu, op);
+    return MMU_OK;
 }
+DEFINE_HANDLER(bsf)
 
-static void bsr(struct vcpu *vcpu, const struct op *op)
+static inline enum mmu_status bsr_work(struct vcpu *vcpu, const struct op *op)
 {
     uint64_t value;
     if (!bit_source(vcpu, op, &value))
-        FAULT(vcpu, op);
+        return MMU_FAULT;
     if (value)
         write_sized(vcpu, op->destination, 63u - (unsigned)__builtin_clzll(value),
                     op->operand_size);
     set_scan_flags(vcpu, value);
-    NEXT(vcpu, op);
+    return MMU_OK;
 }
+DEFINE_HANDLER(bsr)
 
-static void popcnt(struct vcpu *vcpu, const struct op *op)
+static inline enum mmu_status popcnt_work(struct vcpu *vcpu, const struct op *op)
 {
     uint64_t value;
     if (!bit_source(vcpu, op, &value))
-        FAULT(vcpu, op);
+        return MMU_FAULT;
     write_sized(vcpu, op->destination, (unsigned)__builtin_popcountll(value), op->operand_size);
     flags_load(vcpu, value ? 0 : RFLAGS_ZF);
-    NEXT(vcpu, op);
+    return MMU_OK;
 }
+DEFINE_HANDLER(popcnt)
 
 static op_handler *select_scan(struct selection *selection, op_handler *handler)
 {

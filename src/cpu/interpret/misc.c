@@ -73,7 +73,7 @@ static void salc(struct vcpu *vcpu, const struct op *op)
     NEXT(vcpu, op);
 }
 
-static void xlat(struct vcpu *vcpu, const struct op *op)
+static inline enum mmu_status xlat_work(struct vcpu *vcpu, const struct op *op)
 {
     struct op table = *op;
     uint8_t value;
@@ -81,29 +81,31 @@ static void xlat(struct vcpu *vcpu, const struct op *op)
     table.base = REG_RBX;
     table.index = REGISTER_ZERO;
     if (!operand_load8(vcpu, &table, &value))
-        FAULT(vcpu, op);
+        return MMU_FAULT;
     register_set8(vcpu, AL_OFFSET, value);
-    NEXT(vcpu, op);
+    return MMU_OK;
 }
+DEFINE_HANDLER(xlat)
 
-static void bound(struct vcpu *vcpu, const struct op *op)
+static inline enum mmu_status bound_work(struct vcpu *vcpu, const struct op *op)
 {
     unsigned size = op->operand_size;
     uint8_t limits[8];
     uint64_t gva;
     if (!op_linear(vcpu, op, 2 * size, false, &gva) ||
         mmu_read(vcpu, gva, limits, 2 * size, vcpu->mmu_mode) == MMU_FAULT)
-        FAULT(vcpu, op);
+        return MMU_FAULT;
     unsigned shift = 64 - size * 8;
     int64_t low = (int64_t)(load_le(limits, size) << shift) >> shift;
     int64_t high = (int64_t)(load_le(limits + size, size) << shift) >> shift;
     int64_t index = (int64_t)(register_get64(vcpu, op->destination) << shift) >> shift;
     if (index < low || index > high) {
         raise_exception(vcpu, VECTOR_BR);
-        FAULT(vcpu, op);
+        return MMU_FAULT;
     }
-    NEXT(vcpu, op);
+    return MMU_OK;
 }
+DEFINE_HANDLER(bound)
 
 static void movnti32(struct vcpu *vcpu, const struct op *op)
 {

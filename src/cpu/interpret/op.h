@@ -116,8 +116,12 @@ bool op_linear_checked(struct vcpu *vcpu, const struct op *op, unsigned size, bo
 static inline bool op_linear(struct vcpu *vcpu, const struct op *op, unsigned size, bool write,
                              uint64_t *linear)
 {
-    if (unlikely(op->flags & OP_CHECKED))
-        return op_linear_checked(vcpu, op, size, write, linear);
+    if (unlikely(op->flags & OP_CHECKED)) {
+        uint64_t checked = 0; /* see cpu/access.h on addresses of locals */
+        bool ok = op_linear_checked(vcpu, op, size, write, &checked);
+        *linear = checked;
+        return ok;
+    }
     *linear = op_offset(vcpu, op) + vcpu->segment_bases[op->segment];
     return true;
 }

@@ -53,6 +53,17 @@ DEFINE_OPERAND(64, 64)
         NEXT(vcpu, op);                     \
     } while (0)
 
+/*
+ * Defines handler `name` around name_work(), which does the work and returns MMU_OK (go on),
+ * MMU_CODE (leave the block) or MMU_FAULT. For work that lets the address of a local out: behind
+ * the inner function's end that local is dead, and so the call of the next handler can be a jump.
+ */
+#define DEFINE_HANDLER(name)                                 \
+    static void name(struct vcpu *vcpu, const struct op *op) \
+    {                                                        \
+        NEXT_AFTER_STORE(vcpu, op, name##_work(vcpu, op));   \
+    }
+
 /* A memory operand that is read, changed and written back. */
 struct modify {
     void *pointer; /* the bytes, in guest RAM or in bounce */

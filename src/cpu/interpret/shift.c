@@ -111,27 +111,28 @@ static unsigned shift_count(const struct vcpu *vcpu, const struct op *op, unsign
 }
 
 /* A count of zero still clears the upper half of a 32-bit register destination. */
-#define DEFINE_SHIFT(name, bits)                                              \
-    static void name##bits##_register(struct vcpu *vcpu, const struct op *op) \
-    {                                                                         \
-        unsigned count = shift_count(vcpu, op, bits);                         \
-        uint##bits##_t value = register_get##bits(vcpu, op->destination);     \
-        if (count)                                                            \
-            value = (uint##bits##_t)name(vcpu, value, count, bits);           \
-        register_set##bits(vcpu, op->destination, value);                     \
-        NEXT(vcpu, op);                                                       \
-    }                                                                         \
-    static void name##bits##_memory(struct vcpu *vcpu, const struct op *op)   \
-    {                                                                         \
-        struct modify modify;                                                 \
-        unsigned count = shift_count(vcpu, op, bits);                         \
-        if (unlikely(!modify_begin(vcpu, op, &modify, (bits) / 8)))           \
-            FAULT(vcpu, op);                                                  \
-        volatile access_u##bits *value = modify.pointer;                      \
-        if (count)                                                            \
-            *value = (uint##bits##_t)name(vcpu, *value, count, bits);         \
-        NEXT_AFTER_STORE(vcpu, op, modify_end(vcpu, &modify, (bits) / 8));    \
-    }
+#define DEFINE_SHIFT(name, bits)                                                                   \
+    static void name##bits##_register(struct vcpu *vcpu, const struct op *op)                      \
+    {                                                                                              \
+        unsigned count = shift_count(vcpu, op, bits);                                              \
+        uint##bits##_t value = register_get##bits(vcpu, op->destination);                          \
+        if (count)                                                                                 \
+            value = (uint##bits##_t)name(vcpu, value, count, bits);                                \
+        register_set##bits(vcpu, op->destination, value);                                          \
+        NEXT(vcpu, op);                                                                            \
+    }                                                                                              \
+    static inline enum mmu_status name##bits##_memory_work(struct vcpu *vcpu, const struct op *op) \
+    {                                                                                              \
+        struct modify modify;                                                                      \
+        unsigned count = shift_count(vcpu, op, bits);                                              \
+        if (unlikely(!modify_begin(vcpu, op, &modify, (bits) / 8)))                                \
+            return MMU_FAULT;                                                                      \
+        volatile access_u##bits *value = modify.pointer;                                           \
+        if (count)                                                                                 \
+            *value = (uint##bits##_t)name(vcpu, *value, count, bits);                              \
+        return modify_end(vcpu, &modify, (bits) / 8);                                              \
+    }                                                                                              \
+    DEFINE_HANDLER(name##bits##_memory)
 #define DEFINE_SHIFT_SIZES(name) \
     DEFINE_SHIFT(name, 8) DEFINE_SHIFT(name, 16) DEFINE_SHIFT(name, 32) DEFINE_SHIFT(name, 64)
 
@@ -181,18 +182,19 @@ static uint64_t double_right(struct vcpu *vcpu, uint64_t value, uint64_t fill, u
         register_set##bits(vcpu, op->destination, value);                                          \
         NEXT(vcpu, op);                                                                            \
     }                                                                                              \
-    static void name##bits##_memory(struct vcpu *vcpu, const struct op *op)                        \
+    static inline enum mmu_status name##bits##_memory_work(struct vcpu *vcpu, const struct op *op) \
     {                                                                                              \
         struct modify modify;                                                                      \
         unsigned count = shift_count(vcpu, op, bits);                                              \
         if (unlikely(!modify_begin(vcpu, op, &modify, (bits) / 8)))                                \
-            FAULT(vcpu, op);                                                                       \
+            return MMU_FAULT;                                                                      \
         volatile access_u##bits *value = modify.pointer;                                           \
         if (count)                                                                                 \
             *value = (uint##bits##_t)name(vcpu, *value, register_get##bits(vcpu, op->source),      \
                                           count, bits);                                            \
-        NEXT_AFTER_STORE(vcpu, op, modify_end(vcpu, &modify, (bits) / 8));                         \
-    }
+        return modify_end(vcpu, &modify, (bits) / 8);                                              \
+    }                                                                                              \
+    DEFINE_HANDLER(name##bits##_memory)
 
 DEFINE_DOUBLE(double_left, 16)
 DEFINE_DOUBLE(double_left, 32)

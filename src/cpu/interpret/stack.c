@@ -91,42 +91,45 @@ static bool load_operand(struct vcpu *vcpu, const struct op *op, uint64_t *value
            mmu_read(vcpu, gva, value, op->operand_size, vcpu->mmu_mode) != MMU_FAULT;
 }
 
-static void push_memory(struct vcpu *vcpu, const struct op *op)
+static inline enum mmu_status push_memory_work(struct vcpu *vcpu, const struct op *op)
 {
     uint64_t value;
     if (!load_operand(vcpu, op, &value))
-        FAULT(vcpu, op);
-    NEXT_AFTER_STORE(vcpu, op, stack_push_value(vcpu, value, op->operand_size));
+        return MMU_FAULT;
+    return stack_push_value(vcpu, value, op->operand_size);
 }
+DEFINE_HANDLER(push_memory)
 
-static void pop_register(struct vcpu *vcpu, const struct op *op)
+static inline enum mmu_status pop_register_work(struct vcpu *vcpu, const struct op *op)
 {
     uint64_t value;
     if (!stack_pop_value(vcpu, &value, op->operand_size))
-        FAULT(vcpu, op);
+        return MMU_FAULT;
     if (op->operand_size == 2)
         register_set16(vcpu, op->destination, (uint16_t)value);
     else
         register_set64(vcpu, op->destination, value);
-    NEXT(vcpu, op);
+    return MMU_OK;
 }
+DEFINE_HANDLER(pop_register)
 
 /* An address that uses rSP is computed with its value after the pop; a fault must put the old one
  * back. */
-static void pop_memory(struct vcpu *vcpu, const struct op *op)
+static inline enum mmu_status pop_memory_work(struct vcpu *vcpu, const struct op *op)
 {
     uint64_t value, gva, old = vcpu->registers[REG_RSP];
     if (!stack_pop_value(vcpu, &value, op->operand_size))
-        FAULT(vcpu, op);
+        return MMU_FAULT;
     enum mmu_status status = MMU_FAULT;
     if (op_linear(vcpu, op, op->operand_size, true, &gva))
         status = mmu_write(vcpu, gva, &value, op->operand_size, vcpu->mmu_mode);
     if (status == MMU_FAULT)
         vcpu->registers[REG_RSP] = old;
-    NEXT_AFTER_STORE(vcpu, op, status);
+    return status;
 }
+DEFINE_HANDLER(pop_memory)
 
-static void push_all(struct vcpu *vcpu, const struct op *op)
+static inline enum mmu_status push_all_work(struct vcpu *vcpu, const struct op *op)
 {
     unsigned size = op->operand_size;
     uint8_t bytes[32];
@@ -134,21 +137,22 @@ static void push_all(struct vcpu *vcpu, const struct op *op)
     for (unsigned i = 0; i < 8; i++)
         store_le(bytes + (7 - i) * size, vcpu->registers[i], size);
     if (!stack_address(vcpu, pointer, 8 * size, true, &linear))
-        FAULT(vcpu, op);
+        return MMU_FAULT;
     enum mmu_status status = mmu_write(vcpu, linear, bytes, 8 * size, vcpu->mmu_mode);
     if (status != MMU_FAULT)
         stack_pointer_set(vcpu, pointer);
-    NEXT_AFTER_STORE(vcpu, op, status);
+    return status;
 }
+DEFINE_HANDLER(push_all)
 
-static void pop_all(struct vcpu *vcpu, const struct op *op)
+static inline enum mmu_status pop_all_work(struct vcpu *vcpu, const struct op *op)
 {
     unsigned size = op->operand_size;
     uint8_t bytes[32];
     uint64_t pointer = vcpu->registers[REG_RSP], linear;
     if (!stack_address(vcpu, pointer, 8 * size, false, &linear) ||
         mmu_read(vcpu, linear, bytes, 8 * size, vcpu->mmu_mode) == MMU_FAULT)
-        FAULT(vcpu, op);
+        return MMU_FAULT;
     for (unsigned i = 0; i < 8; i++) {
         uint64_t value = load_le(bytes + (7 - i) * size, size);
         if (i == REG_RSP)
@@ -159,8 +163,9 @@ static void pop_all(struct vcpu *vcpu, const struct op *op)
             register_set32(vcpu, (uint8_t)(i * 8), (uint32_t)value);
     }
     stack_pointer_set(vcpu, pointer + 8 * size);
-    NEXT(vcpu, op);
+    return MMU_OK;
 }
+DEFINE_HANDLER(pop_all)
 
 static void set_sized(struct vcpu *vcpu, unsigned number, uint64_t value, unsigned size)
 {
@@ -170,19 +175,20 @@ static void set_sized(struct vcpu *vcpu, unsigned number, uint64_t value, unsign
         register_set64(vcpu, (uint8_t)(number * 8), size == 4 ? (uint32_t)value : value);
 }
 
-static void leave_frame(struct vcpu *vcpu, const struct op *op)
+static inline enum mmu_status leave_frame_work(struct vcpu *vcpu, const struct op *op)
 {
     uint64_t value, mask = stack_pointer_mask(vcpu);
     uint64_t pointer = vcpu->registers[REG_RBP] & mask;
     if (!stack_read_value(vcpu, pointer, &value, op->operand_size))
-        FAULT(vcpu, op);
+        return MMU_FAULT;
     stack_pointer_set(vcpu, pointer + op->operand_size);
     set_sized(vcpu, REG_RBP, value, op->operand_size);
-    NEXT(vcpu, op);
+    return MMU_OK;
 }
+DEFINE_HANDLER(leave_frame)
 
 /* ENTER: frame pointers of outer levels are copied. immediate: allocation, extra: nesting level. */
-static void enter_frame(struct vcpu *vcpu, const struct op *op)
+static inline enum mmu_status enter_frame_work(struct vcpu *vcpu, const struct op *op)
 {
     unsigned size = op->operand_size, level = op->extra & 31;
     uint64_t old_rsp = vcpu->registers[REG_RSP], value;
@@ -201,12 +207,13 @@ static void enter_frame(struct vcpu *vcpu, const struct op *op)
         status = MMU_FAULT;
     if (status == MMU_FAULT) {
         vcpu->registers[REG_RSP] = old_rsp;
-        FAULT(vcpu, op);
+        return MMU_FAULT;
     }
     set_sized(vcpu, REG_RBP, frame, size);
     stack_pointer_set(vcpu, final);
-    NEXT_AFTER_STORE(vcpu, op, status);
+    return status;
 }
+DEFINE_HANDLER(enter_frame)
 
 static op_handler *select_push(struct selection *selection)
 {

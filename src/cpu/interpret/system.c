@@ -156,14 +156,15 @@ static void wrmsr(struct vcpu *vcpu, const struct op *op)
 }
 
 /* RDRAND and RDSEED: CF says that there was a number; the host always has one. */
-static void rdrand(struct vcpu *vcpu, const struct op *op)
+static inline enum mmu_status rdrand_work(struct vcpu *vcpu, const struct op *op)
 {
     uint64_t value = 0;
     bool ok = getrandom(&value, sizeof(value), 0) == (ssize_t)sizeof(value);
     store_word(vcpu, op, ok ? value : 0);
     flags_load(vcpu, ok ? RFLAGS_CF : 0);
-    NEXT(vcpu, op);
+    return MMU_OK;
 }
+DEFINE_HANDLER(rdrand)
 
 static void hypercall(struct vcpu *vcpu, const struct op *op)
 {
@@ -222,14 +223,15 @@ static void mov_to_control(struct vcpu *vcpu, const struct op *op)
                        control_write(vcpu, op->condition, register_full(vcpu, op->source)));
 }
 
-static void mov_from_debug(struct vcpu *vcpu, const struct op *op)
+static inline enum mmu_status mov_from_debug_work(struct vcpu *vcpu, const struct op *op)
 {
     uint64_t value;
     if (!privileged(vcpu) || !control_read_dr(vcpu, op->condition, &value))
-        FAULT(vcpu, op);
+        return MMU_FAULT;
     register_set64(vcpu, op->destination, value);
-    NEXT(vcpu, op);
+    return MMU_OK;
 }
+DEFINE_HANDLER(mov_from_debug)
 
 static void mov_to_debug(struct vcpu *vcpu, const struct op *op)
 {
@@ -320,7 +322,7 @@ static void set_zero_flag(struct vcpu *vcpu, bool zero)
 }
 
 /* op->condition: 0 LAR, 1 LSL */
-static void query_segment(struct vcpu *vcpu, const struct op *op)
+static inline enum mmu_status query_segment_work(struct vcpu *vcpu, const struct op *op)
 {
     uint16_t selector;
     uint32_t value = 0;
@@ -328,26 +330,28 @@ static void query_segment(struct vcpu *vcpu, const struct op *op)
     if (!protected_only(vcpu) || !load_word(vcpu, op, &selector) ||
         !(op->condition ? segment_query_limit(vcpu, selector, &value, &ok)
                         : segment_query_rights(vcpu, selector, &value, &ok)))
-        FAULT(vcpu, op);
+        return MMU_FAULT;
     if (ok && op->operand_size == 2)
         register_set16(vcpu, op->destination, (uint16_t)value);
     else if (ok)
         register_set64(vcpu, op->destination, value);
     set_zero_flag(vcpu, ok);
-    NEXT(vcpu, op);
+    return MMU_OK;
 }
+DEFINE_HANDLER(query_segment)
 
 /* op->condition: 0 VERR, 1 VERW */
-static void verify_segment(struct vcpu *vcpu, const struct op *op)
+static inline enum mmu_status verify_segment_work(struct vcpu *vcpu, const struct op *op)
 {
     uint16_t selector;
     bool ok;
     if (!protected_only(vcpu) || !load_word(vcpu, op, &selector) ||
         !segment_verify(vcpu, selector, op->condition, &ok))
-        FAULT(vcpu, op);
+        return MMU_FAULT;
     set_zero_flag(vcpu, ok);
-    NEXT(vcpu, op);
+    return MMU_OK;
 }
+DEFINE_HANDLER(verify_segment)
 
 static void arpl(struct vcpu *vcpu, const struct op *op)
 {

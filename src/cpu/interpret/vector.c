@@ -142,25 +142,26 @@ static enum mmu_status vector_bounce(struct vcpu *vcpu, const struct op *op, uin
     return status;
 }
 
-static void vector_memory(struct vcpu *vcpu, const struct op *op)
+static inline enum mmu_status vector_memory_work(struct vcpu *vcpu, const struct op *op)
 {
     uint64_t gva;
     bool store = op->immediate & VECTOR_STORE;
     if (unlikely(!vector_check(vcpu, op) || !op_linear(vcpu, op, op->operand_size, store, &gva)))
-        FAULT(vcpu, op);
+        return MMU_FAULT;
     if (op->immediate & VECTOR_ALIGNED && unlikely(gva & (op->operand_size - 1u))) {
         raise_error(vcpu, VECTOR_GP, 0);
-        FAULT(vcpu, op);
+        return MMU_FAULT;
     }
     void *hva =
         access_fast(vcpu, gva, op->operand_size, store ? MMU_WRITE : MMU_READ, vcpu->mmu_mode);
     if (likely(hva != NULL)) {
         if (unlikely(!vector_execute(vcpu, op, hva)))
-            FAULT(vcpu, op);
-        NEXT(vcpu, op);
+            return MMU_FAULT;
+        return MMU_OK;
     }
-    NEXT_AFTER_STORE(vcpu, op, vector_bounce(vcpu, op, gva));
+    return vector_bounce(vcpu, op, gva);
 }
+DEFINE_HANDLER(vector_memory)
 
 /* --- moves of 16 bytes, the bulk of every memcpy: plain C. op->source, op->destination: XMM
  * numbers --- */
@@ -378,12 +379,12 @@ static op_handler *select_x87_special(struct selection *selection)
 }
 
 /* MASKMOVQ and MASKMOVDQU: bytes of a register, where the mask's top bits say so, to DS:[rDI]. */
-static void masked_store(struct vcpu *vcpu, const struct op *op)
+static inline enum mmu_status masked_store_work(struct vcpu *vcpu, const struct op *op)
 {
     unsigned size = op->operand_size;
     uint8_t data[16], mask[16];
     if (!vector_check(vcpu, op))
-        FAULT(vcpu, op);
+        return MMU_FAULT;
     if (size == 8) {
         vector_save(vcpu); /* MMX registers are the mantissas of ST */
         unsigned top = (unsigned)load_le(vcpu->xsave + FX_FSW, 2) >> 11 & 7;
@@ -400,8 +401,9 @@ static void masked_store(struct vcpu *vcpu, const struct op *op)
     for (unsigned i = 0; i < size && status != MMU_FAULT; i++)
         if (mask[i] & 0x80)
             status = mmu_write(vcpu, gva + i, &data[i], 1, vcpu->mmu_mode);
-    NEXT_AFTER_STORE(vcpu, op, status);
+    return status;
 }
+DEFINE_HANDLER(masked_store)
 
 static op_handler *select_masked_store(struct selection *selection)
 {

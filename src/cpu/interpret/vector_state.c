@@ -161,21 +161,22 @@ static void fxsave(struct vcpu *vcpu, const struct op *op)
     NEXT_AFTER_STORE(vcpu, op, write_image(vcpu, gva, vcpu->xsave, FX_XMM + xmm_bytes(vcpu)));
 }
 
-static void fxrstor(struct vcpu *vcpu, const struct op *op)
+static inline enum mmu_status fxrstor_work(struct vcpu *vcpu, const struct op *op)
 {
     uint8_t image[FX_SIZE];
     uint64_t gva;
     if (!fx_allowed(vcpu) || !image_address(vcpu, op, FX_SIZE, 16, false, &gva) ||
         !read_image(vcpu, gva, image, FX_SIZE))
-        FAULT(vcpu, op);
+        return MMU_FAULT;
     if (load_le(image + FX_MXCSR, 4) >> 16) {
         raise_error(vcpu, VECTOR_GP, 0);
-        FAULT(vcpu, op);
+        return MMU_FAULT;
     }
     memcpy(vcpu->xsave, image, FX_XMM + xmm_bytes(vcpu));
     vector_restore(vcpu);
-    NEXT(vcpu, op);
+    return MMU_OK;
 }
+DEFINE_HANDLER(fxrstor)
 
 static void ldmxcsr(struct vcpu *vcpu, const struct op *op)
 {
