@@ -197,6 +197,9 @@ static enum vcpu_exit interpret_loop(struct vcpu *vcpu)
     struct interpreter *interpreter = vcpu->engine_data;
     bool look = true; /* at the requests, even when none is set: the vcpu may be halted */
     for (;;) {
+        /* Before the requests: an interrupt taken now would find the exception of another place. */
+        if (unlikely(vcpu->exception.pending) && !deliver(vcpu))
+            return VCPU_EXIT_SHUTDOWN;
         if (unlikely(look || atomic_load_explicit(&vcpu->requests, memory_order_relaxed))) {
             bool stop = false;
             look = false;
@@ -208,8 +211,6 @@ static enum vcpu_exit interpret_loop(struct vcpu *vcpu)
             if (vcpu->run_state != VCPU_RUNNING)
                 return VCPU_EXIT_HALT;
         }
-        if (unlikely(vcpu->exception.pending) && !deliver(vcpu))
-            return VCPU_EXIT_SHUTDOWN;
         if (unlikely(vcpu->instruction_count >= vcpu->instruction_budget))
             return VCPU_EXIT_SWITCH;
         if (unlikely(!limit_check(vcpu)))
