@@ -181,6 +181,7 @@ bool control_write_dr(struct vcpu *vcpu, unsigned number, uint64_t value)
     if (number == 7)
         value = (value & 0xffff2bff) | DR7_FIXED;
     vcpu->dr[number] = value;
+    mmu_flush_all(vcpu); /* watched pages must not be cached */
     vcpu_update_mode(vcpu);
     return true;
 }

@@ -27,6 +27,29 @@ static bool is_canonical(uint64_t gva)
     return (uint64_t)((int64_t)(gva << 16) >> 16) == gva;
 }
 
+/* Is a data breakpoint armed? Then nothing is cached, and each access comes through here. */
+static bool is_watching(const struct vcpu *vcpu)
+{
+    for (unsigned i = 0; i < 4; i++)
+        if (vcpu->dr[7] >> (i * 2) & 3 && vcpu->dr[7] >> (16 + i * 4) & 1)
+            return true;
+    return false;
+}
+
+/* Notes which data breakpoints an access meets: RW 1 stops at writes, 3 at both. SDM vol. 3 §17.2.5
+ */
+static void watch_note(struct vcpu *vcpu, uint64_t gva, unsigned size, bool write)
+{
+    static const uint8_t lengths[] = {1, 2, 8, 4};
+    for (unsigned i = 0; unlikely(vcpu->dr[7] & 0xff) && i < 4; i++) {
+        unsigned control = vcpu->dr[7] >> (16 + i * 4) & 15;
+        uint64_t length = lengths[control >> 2], start = vcpu->dr[i] & ~(length - 1);
+        bool armed = vcpu->dr[7] >> (i * 2) & 3 && control & 1 && (write || control & 2);
+        if (armed && gva < start + length && start < gva + size)
+            vcpu->watch_hits |= BIT(i);
+    }
+}
+
 static enum mmu_status resolve(struct vcpu *vcpu, uint64_t gva, enum mmu_access access,
                                enum mmu_mode mode, struct target *target)
 {
@@ -44,7 +67,9 @@ static enum mmu_status resolve(struct vcpu *vcpu, uint64_t gva, enum mmu_access 
     target->page_flags = 0;
     if (memory_is_ram(vcpu->memory, translation.gpa)) {
         target->hva = vcpu->memory->base + translation.gpa;
-        target->page_flags = mmu_cache(vcpu, gva, mode, &translation);
+        target->page_flags = unlikely(is_watching(vcpu))
+                                 ? memory_page_flags(vcpu->memory, translation.gpa)
+                                 : mmu_cache(vcpu, gva, mode, &translation);
     }
     return MMU_OK;
 }
@@ -150,6 +175,7 @@ enum mmu_status mmu_read(struct vcpu *vcpu, uint64_t gva, void *bytes, unsigned 
     uint64_t second_gva = wrap_linear(vcpu, gva + first, mode);
     if (first < size && resolve(vcpu, second_gva, MMU_READ, mode, &targets[1]) == MMU_FAULT)
         return MMU_FAULT;
+    watch_note(vcpu, gva, size, false);
     target_read(vcpu, &targets[0], bytes, first);
     if (first < size)
         target_read(vcpu, &targets[1], (uint8_t *)bytes + first, size - first);
@@ -167,6 +193,7 @@ enum mmu_status mmu_write(struct vcpu *vcpu, uint64_t gva, const void *bytes, un
     uint64_t second_gva = wrap_linear(vcpu, gva + first, mode);
     if (first < size && resolve(vcpu, second_gva, MMU_WRITE, mode, &targets[1]) == MMU_FAULT)
         return MMU_FAULT;
+    watch_note(vcpu, gva, size, true);
     enum mmu_status status = target_write(vcpu, &targets[0], bytes, first);
     if (first < size) {
         enum mmu_status second =
@@ -201,7 +228,7 @@ void *mmu_hva(struct vcpu *vcpu, uint64_t gva, unsigned size, enum mmu_access ac
     if (hva)
         return hva;
     gva = wrap_linear(vcpu, gva, mode);
-    if (crosses_page(gva, size))
+    if (crosses_page(gva, size) || unlikely(is_watching(vcpu)))
         return NULL;
     struct target target;
     *status = resolve(vcpu, gva, access, mode, &target);
@@ -220,7 +247,7 @@ void *mmu_hva_modify(struct vcpu *vcpu, uint64_t gva, unsigned size, enum mmu_mo
     if (hva)
         return hva;
     gva = wrap_linear(vcpu, gva, mode);
-    if (crosses_page(gva, size))
+    if (crosses_page(gva, size) || unlikely(is_watching(vcpu)))
         return NULL;
     struct target target;
     *status = resolve(vcpu, gva, MMU_WRITE, mode, &target);

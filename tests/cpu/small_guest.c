@@ -201,6 +201,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: small_guest IMAGE [PROCESSORS]\n");
         return 2;
     }
+    setvbuf(stdout, NULL, _IOLBF, 0);
     struct board *board = board_create(argc > 2 ? (unsigned)atoi(argv[2]) : 1);
     enter_pvh(board->group.vcpus[0], image_load(board->memory, argv[1]));
     alarm(60); /* a guest that hangs is a failure, not a wait */

@@ -154,11 +154,13 @@ static void step_one(struct vcpu *vcpu)
     interpreter->chain_from = NULL;
     if (!block)
         return;
+    vcpu->rflags &= ~RFLAGS_RF; /* before it runs: IRET may set it anew */
+    vcpu->trap_shadow = false;
     block_run(vcpu, block);
     interpreter->chain_from = NULL;
     if (vcpu->exception.pending)
         return;
-    vcpu->rflags &= ~RFLAGS_RF;
+    trap &= !vcpu->trap_shadow;
     uint64_t watch_hits = vcpu->watch_hits;
     vcpu->watch_hits = 0;
     if (trap || watch_hits)

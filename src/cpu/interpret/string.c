@@ -213,9 +213,11 @@ static uint64_t bulk(struct vcpu *vcpu, const struct op *op, bool copy)
 
 static enum string_result repeat(struct vcpu *vcpu, const struct op *op, element_function *element)
 {
-    bool bulky = element == movs_element || element == stos_element;
+    /* Under TF and armed breakpoints each round is an instruction of its own. */
+    bool stepping = vcpu->code_mode & CODE_MODE_STEP;
+    bool bulky = !stepping && (element == movs_element || element == stos_element);
     for (unsigned turn = 0; repeat_count(vcpu, op); turn++) {
-        if (turn && (turn == ELEMENTS_PER_TURN ||
+        if (turn && (stepping || turn == ELEMENTS_PER_TURN ||
                      atomic_load_explicit(&vcpu->requests, memory_order_relaxed)))
             return STRING_AGAIN;
         if (bulky && bulk(vcpu, op, element == movs_element))

@@ -547,7 +547,7 @@ static void popf(struct vcpu *vcpu, const struct op *op)
 static void after_segment_load(struct vcpu *vcpu, const struct op *op)
 {
     if (op->condition == SEG_SS)
-        vcpu->interrupt_shadow = true;
+        vcpu->interrupt_shadow = vcpu->trap_shadow = true;
 }
 
 static void mov_to_segment(struct vcpu *vcpu, const struct op *op)
