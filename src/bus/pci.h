@@ -40,6 +40,7 @@ struct pci_device {
     uint8_t writable[PCI_CONFIG_SIZE]; /* bits the guest may change */
     struct pci_bar bars[PCI_BAR_COUNT];
     struct pci_msix msix;
+    uint8_t capability_lengths[PCI_CONFIG_SIZE / 4];
     int intx_level;
     /* Optional: after the guest wrote config bytes. */
     void (*config_written)(struct pci_device *device, unsigned offset, unsigned size);
@@ -94,6 +95,12 @@ void pci_reset_config(struct pci_device *device);
 
 /* Places all BARs and turns decoding on, as firmware would: for direct kernel boot. */
 void pci_assign_resources(struct pci_bus *bus);
+
+struct bus *pci_device_bus(const struct pci_device *device);
+
+/* For pci.c: the guest wrote configuration bytes; the device was reset. */
+void pci_msix_config_written(struct pci_device *device);
+void pci_msix_reset(struct pci_device *device);
 
 /* State table of struct pci_device: nest it in the table of the struct that embeds it. */
 extern const struct state_table pci_device_state;

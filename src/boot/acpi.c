@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "boot/acpi.h"
+
+#include "boot/aml.h"
+#include "boot/layout.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define HEADER_SIZE 36
+#define TABLE_MAX   20480
+
+/* Where the next table goes. */
+struct cursor {
+    struct memory *memory;
+    uint64_t address;
+    bool failed;
+};
+
+static uint8_t checksum(const uint8_t *bytes, size_t length)
+{
+    uint8_t sum = 0;
+    for (size_t i = 0; i < length; i++)
+        sum = (uint8_t)(sum + bytes[i]);
+    return (uint8_t)-sum;
+}
+
+/* Completes the header of a table in `bytes` and writes it; returns its address. ACPI 6.4 §5.2.6 */
+static uint64_t write_table(struct cursor *cursor, uint8_t *bytes, uint32_t length,
+                            const char *signature, uint8_t revision)
+{
+    uint64_t address = cursor->address;
+    memcpy(bytes, signature, 4);
+    store_le(bytes + 4, length, 4);
+    bytes[8] = revision;
+    bytes[9] = 0;
+    memcpy(bytes + 10, "NACRE ", 6);
+    memcpy(bytes + 16, "NACREVM ", 8);
+    store_le(bytes + 24, 1, 4);
+    memcpy(bytes + 28, "NACR", 4);
+    store_le(bytes + 32, 1, 4);
+    bytes[9] = checksum(bytes, length);
+    if (address + length > BOOT_TABLES_END ||
+        memory_write(cursor->memory, address, bytes, length) < 0)
+        cursor->failed = true;
+    cursor->address = align_up(address + length, 64);
+    return address;
+}
+
+/* Slot s, pin p -> GSI 16 + ((s + p) & 3), the swizzle of bus/pci.c. */
+static void add_pci_routing(struct aml *aml)
+{
+    enum { SLOTS = 32, PINS = 4 };
+    aml_name(aml, "_PRT");
+    size_t all = aml_begin_package(aml, SLOTS * PINS);
+    for (unsigned slot = 0; slot < SLOTS; slot++) {
+        for (unsigned pin = 0; pin < PINS; pin++) {
+            size_t entry = aml_begin_package(aml, 4);
+            aml_integer(aml, (uint64_t)slot << 16 | 0xffff);
+            aml_integer(aml, pin);
+            aml_integer(aml, 0);
+            aml_integer(aml, 16 + ((slot + pin) & 3));
+            aml_end(aml, entry);
+        }
+    }
+    aml_end(aml, all);
+}
+
+static void add_pci(struct aml *aml, const struct acpi_config *config)
+{
+    size_t device = aml_begin_device(aml, "PCI0");
+    aml_name(aml, "_HID");
+    aml_eisa_id(aml, "PNP0A03");
+    aml_name(aml, "_UID");
+    aml_integer(aml, 0);
+    aml_name(aml, "_ADR");
+    aml_integer(aml, 0);
+    size_t resources = aml_begin_resources(aml);
+    aml_bus_range(aml, 0, 0xff);
+    aml_io(aml, 0xcf8, 8);
+    aml_io_range(aml, 0, 0xcf7);
+    aml_io_range(aml, 0xd00, 0xffff);
+    aml_memory_range(aml, config->pci_first, config->pci_last);
+    aml_end_resources(aml, resources);
+    add_pci_routing(aml);
+    aml_end(aml, device);
+}
+
+static void add_serial(struct aml *aml, unsigned index)
+{
+    static const struct {
+        uint16_t port;
+        uint8_t irq;
+    } places[] = {{0x3f8, 4}, {0x2f8, 3}, {0x3e8, 4}, {0x2e8, 3}};
+    char name[5];
+    snprintf(name, sizeof(name), "COM%u", index % 4 + 1);
+    size_t device = aml_begin_device(aml, name);
+    aml_name(aml, "_HID");
+    aml_eisa_id(aml, "PNP0501");
+    aml_name(aml, "_UID");
+    aml_integer(aml, index + 1);
+    size_t resources = aml_begin_resources(aml);
+    aml_io(aml, places[index % 4].port, 8);
+    aml_irq(aml, places[index % 4].irq);
+    aml_end_resources(aml, resources);
+    aml_end(aml, device);
+}
+
+static void add_rtc(struct aml *aml)
+{
+    size_t device = aml_begin_device(aml, "RTC_");
+    aml_name(aml, "_HID");
+    aml_eisa_id(aml, "PNP0B00");
+    size_t resources = aml_begin_resources(aml);
+    aml_io(aml, 0x70, 2);
+    aml_irq(aml, 8);
+    aml_end_resources(aml, resources);
+    aml_end(aml, device);
+}
+
+static void add_pvpanic(struct aml *aml, const struct acpi_config *config)
+{
+    size_t device = aml_begin_device(aml, "PEVT");
+    aml_name(aml, "_HID");
+    aml_string(aml, "QEMU0001"); /* the name under which guests know this device */
+    aml_name(aml, "_STA");
+    aml_integer(aml, 0xf);
+    size_t resources = aml_begin_resources(aml);
+    aml_io(aml, config->pvpanic_port, 1);
+    aml_end_resources(aml, resources);
+    aml_end(aml, device);
+}
+
+static uint64_t write_dsdt(struct cursor *cursor, const struct acpi_config *config)
+{
+    struct aml *aml = calloc(1, sizeof(*aml));
+    uint8_t *table = calloc(1, TABLE_MAX);
+    uint64_t address = 0;
+    if (aml && table) {
+        size_t scope = aml_begin_scope(aml, "\\_SB_");
+        add_pci(aml, config);
+        for (unsigned i = 0; i < 4; i++)
+            if (config->serial[i])
+                add_serial(aml, i);
+        add_rtc(aml);
+        add_pvpanic(aml, config);
+        aml_end(aml, scope);
+        aml_name(aml, "\\_S5_");
+        size_t package = aml_begin_package(aml, 4);
+        aml_integer(aml, 5);
+        aml_integer(aml, 5);
+        aml_integer(aml, 0);
+        aml_integer(aml, 0);
+        aml_end(aml, package);
+        memcpy(table + HEADER_SIZE, aml->bytes, aml->length);
+        address = write_table(cursor, table, (uint32_t)(HEADER_SIZE + aml->length), "DSDT", 2);
+    } else {
+        cursor->failed = true;
+    }
+    free(aml);
+    free(table);
+    return address;
+}
+
+static uint64_t write_facs(struct cursor *cursor)
+{
+    uint8_t facs[64] = "FACS";
+    uint64_t address = cursor->address;
+    store_le(facs + 4, sizeof(facs), 4);
+    facs[32] = 2; /* version */
+    if (memory_write(cursor->memory, address, facs, sizeof(facs)) < 0)
+        cursor->failed = true;
+    cursor->address += sizeof(facs);
+    return address;
+}
+
+/* Generic address structure. ACPI 6.4 §5.2.3.2 */
+static void put_port(uint8_t *bytes, uint16_t port, uint8_t bits, uint8_t access)
+{
+    bytes[0] = 1; /* system I/O */
+    bytes[1] = bits;
+    bytes[3] = access;
+    store_le(bytes + 4, port, 8);
+}
+
+/* Flags. ACPI 6.4 table 5.10 */
+#define FADT_WBINVD       BIT(0)
+#define FADT_PROC_C1      BIT(2)
+#define FADT_SLEEP_BUTTON BIT(5) /* set: there is none as fixed hardware */
+#define FADT_RESET_REG    BIT(10)
+#define FADT_SIZE         276
+#define BOOT_ARCH_LEGACY  BIT(0)
+#define BOOT_ARCH_NO_VGA  BIT(2)
+
+static uint64_t write_fadt(struct cursor *cursor, const struct acpi_config *config, uint64_t facs,
+                           uint64_t dsdt)
+{
+    uint8_t fadt[FADT_SIZE] = {0};
+    store_le(fadt + 36, facs, 4);
+    store_le(fadt + 40, dsdt, 4);
+    store_le(fadt + 46, config->sci, 2);
+    store_le(fadt + 56, config->pm_base, 4);     /* PM1a event block */
+    store_le(fadt + 64, config->pm_base + 4, 4); /* PM1a control block */
+    store_le(fadt + 76, config->pm_base + 8, 4); /* PM timer */
+    fadt[88] = 4;
+    fadt[89] = 2;
+    fadt[91] = 4;
+    store_le(fadt + 96, 0xfff, 2); /* C2 and C3 not supported */
+    store_le(fadt + 98, 0xfff, 2);
+    fadt[108] = 0x32; /* century byte in CMOS */
+    store_le(fadt + 109, BOOT_ARCH_LEGACY | BOOT_ARCH_NO_VGA, 2);
+    store_le(fadt + 112, FADT_WBINVD | FADT_PROC_C1 | FADT_SLEEP_BUTTON | FADT_RESET_REG, 4);
+    put_port(fadt + 116, config->reset_port, 8, 1);
+    fadt[128] = 0x06;
+    store_le(fadt + 132, facs, 8);
+    store_le(fadt + 140, dsdt, 8);
+    put_port(fadt + 148, config->pm_base, 32, 2);
+    put_port(fadt + 172, (uint16_t)(config->pm_base + 4), 16, 2);
+    put_port(fadt + 208, (uint16_t)(config->pm_base + 8), 32, 3);
+    return write_table(cursor, fadt, sizeof(fadt), "FACP", 6);
+}
+
+static uint64_t write_madt(struct cursor *cursor, const struct acpi_config *config)
+{
+    uint8_t madt[1024] = {0}, *entry = madt + 44;
+    store_le(madt + 36, config->apic_address, 4);
+    store_le(madt + 40, 1, 4); /* PC-AT compatible: there are 8259s too */
+    for (unsigned i = 0; i < config->cpu_count; i++, entry += 8) {
+        const uint8_t local[8] = {0, 8, (uint8_t)i, (uint8_t)i, 1};
+        memcpy(entry, local, 8);
+    }
+    const uint8_t ioapic[4] = {1, 12, 0, 0};
+    memcpy(entry, ioapic, 4);
+    store_le(entry + 4, config->ioapic_address, 4);
+    entry += 12;
+    const uint8_t timer[10] = {2, 10, 0, 0, 2}; /* ISA IRQ 0 is GSI 2 */
+    const uint8_t sci[10] = {2, 10, 0, config->sci, config->sci,
+                             0, 0,  0, 0x0d};     /* active high, level */
+    const uint8_t nmi[6] = {4, 6, 0xff, 0, 0, 1}; /* LINT1 of every CPU */
+    memcpy(entry, timer, 10);
+    memcpy(entry + 10, sci, 10);
+    memcpy(entry + 20, nmi, 6);
+    entry += 26;
+    return write_table(cursor, madt, (uint32_t)(entry - madt), "APIC", 5);
+}
+
+static void write_rsdp(struct cursor *cursor, uint64_t xsdt)
+{
+    uint8_t rsdp[36] = "RSD PTR ";
+    memcpy(rsdp + 9, "NACRE ", 6);
+    rsdp[15] = 2;
+    store_le(rsdp + 20, sizeof(rsdp), 4);
+    store_le(rsdp + 24, xsdt, 8);
+    rsdp[8] = checksum(rsdp, 20);
+    rsdp[32] = checksum(rsdp, sizeof(rsdp));
+    if (memory_write(cursor->memory, BOOT_RSDP, rsdp, sizeof(rsdp)) < 0)
+        cursor->failed = true;
+}
+
+int acpi_write_tables(const struct acpi_config *config, struct memory *memory, struct error *error)
+{
+    struct cursor cursor = {.memory = memory, .address = BOOT_RSDP + 64};
+    uint8_t xsdt[HEADER_SIZE + 2 * 8] = {0};
+    uint64_t dsdt = write_dsdt(&cursor, config);
+    uint64_t facs = write_facs(&cursor);
+    store_le(xsdt + HEADER_SIZE, write_fadt(&cursor, config, facs, dsdt), 8);
+    store_le(xsdt + HEADER_SIZE + 8, write_madt(&cursor, config), 8);
+    write_rsdp(&cursor, write_table(&cursor, xsdt, sizeof(xsdt), "XSDT", 1));
+    return cursor.failed ? error_set(error, ENOSPC, "ACPI tables do not fit below 1 MiB") : 0;
+}

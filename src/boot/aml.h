@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A small vocabulary of ACPI Machine Language: what our DSDT needs and no more. ACPI 6.4 §20.2. */
+#ifndef NACRE_BOOT_AML_H
+#define NACRE_BOOT_AML_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define AML_SIZE_MAX 16384
+
+struct aml {
+    uint8_t bytes[AML_SIZE_MAX];
+    size_t length;
+};
+
+/* Objects that contain others: begin, their content, aml_end(what begin returned). Names are four
+ * letters, or "\\_SB_". */
+size_t aml_begin_scope(struct aml *aml, const char *name);
+size_t aml_begin_device(struct aml *aml, const char *name);
+size_t aml_begin_package(struct aml *aml, unsigned element_count);
+/* A _CRS: resource descriptors between begin and end. */
+size_t aml_begin_resources(struct aml *aml);
+void aml_end(struct aml *aml, size_t begin);
+void aml_end_resources(struct aml *aml, size_t begin);
+
+/* Name(name, ...): the value follows with one of the next functions. */
+void aml_name(struct aml *aml, const char *name);
+void aml_integer(struct aml *aml, uint64_t value);
+void aml_string(struct aml *aml, const char *text);
+/* "PNP0A03" as the compressed number. */
+void aml_eisa_id(struct aml *aml, const char *id);
+
+/* Resource descriptors. ACPI 6.4 §6.4. */
+void aml_io(struct aml *aml, uint16_t base, uint8_t length);
+void aml_irq(struct aml *aml, unsigned line);
+void aml_bus_range(struct aml *aml, uint16_t first, uint16_t last);
+void aml_io_range(struct aml *aml, uint16_t first, uint16_t last);
+void aml_memory_range(struct aml *aml, uint32_t first, uint32_t last);
+
+#endif

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Linux bzImage by its 64-bit entry point: Linux Documentation/arch/x86/boot.rst and zero-page.rst.
+ */
+#include "boot/bzimage.h"
+
+#include "boot/layout.h"
+
+#include <errno.h>
+
+/* Offsets in the setup header, from the start of the image and of boot_params alike. */
+enum {
+    SETUP_SECTS = 0x1f1,
+    BOOT_FLAG = 0x1fe,
+    HEADER_MAGIC = 0x202,
+    PROTOCOL = 0x206,
+    LOADER_TYPE = 0x210,
+    LOAD_FLAGS = 0x211,
+    RAMDISK_IMAGE = 0x218,
+    RAMDISK_SIZE = 0x21c,
+    HEAP_END = 0x224,
+    COMMAND_LINE = 0x228,
+    INITRD_MAX = 0x22c,
+    KERNEL_ALIGNMENT = 0x230,
+    XLOAD_FLAGS = 0x236,
+    COMMAND_LINE_SIZE = 0x238,
+    PREFERRED_ADDRESS = 0x258,
+    INIT_SIZE = 0x260,
+    HEADER_START = 0x1f1,
+    HEADER_END = 0x290,
+};
+/* Offsets in boot_params proper. */
+enum {
+    PARAMS_ACPI_RSDP = 0x070,
+    PARAMS_E820_COUNT = 0x1e8,
+    PARAMS_E820 = 0x2d0,
+    PARAMS_SIZE = 4096
+};
+
+#define MAGIC           0x53726448u /* "HdrS" */
+#define PROTOCOL_64BIT  0x20c
+#define XLOAD_KERNEL_64 BIT(0)
+#define LOADED_HIGH     BIT(0)
+#define LOADER_UNKNOWN  0xff
+#define E820_RAM        1
+#define E820_RESERVED   2
+#define E820_ENTRY_SIZE 20
+
+bool bzimage_matches(const struct file_view *kernel)
+{
+    return kernel->size > HEADER_END && load_le(kernel->bytes + BOOT_FLAG, 2) == 0xaa55 &&
+           load_le(kernel->bytes + HEADER_MAGIC, 4) == MAGIC;
+}
+
+static void add_e820(uint8_t *params, uint64_t start, uint64_t end, uint32_t type)
+{
+    uint8_t *entry = params + PARAMS_E820 + params[PARAMS_E820_COUNT] * E820_ENTRY_SIZE;
+    if (start >= end)
+        return;
+    store_le(entry, start, 8);
+    store_le(entry + 8, end - start, 8);
+    store_le(entry + 16, type, 4);
+    params[PARAMS_E820_COUNT]++;
+}
+
+static void fill_e820(uint8_t *params, const struct memory *memory)
+{
+    add_e820(params, 0, BOOT_LOW_END, E820_RAM);
+    add_e820(params, BOOT_LOW_END, MIB(1), E820_RESERVED);
+    add_e820(params, MIB(1), memory->low_size, E820_RAM);
+    if (memory->high_size)
+        add_e820(params, MEMORY_HIGH_START, MEMORY_HIGH_START + memory->high_size, E820_RAM);
+}
+
+/* Page tables that map the first 4 GiB one to one with 2M pages, and the flat GDT of the boot
+ * protocol. */
+static int write_entry_state(struct memory *memory, struct error *error)
+{
+    const uint64_t gdt[] = {0, 0, UINT64_C(0x00af9b000000ffff), UINT64_C(0x00cf93000000ffff)};
+    uint64_t table[512];
+    int result = 0;
+    memset(table, 0, sizeof(table));
+    table[0] = (BOOT_PAGE_TABLES + PAGE_SIZE) | 3;
+    result |= memory_write(memory, BOOT_PAGE_TABLES, table, sizeof(table));
+    for (unsigned i = 0; i < 4; i++)
+        table[i] = (BOOT_PAGE_TABLES + (2 + i) * PAGE_SIZE) | 3;
+    result |= memory_write(memory, BOOT_PAGE_TABLES + PAGE_SIZE, table, sizeof(table));
+    for (unsigned directory = 0; directory < 4; directory++) {
+        for (unsigned i = 0; i < 512; i++)
+            table[i] = (GIB(directory) + MIB(2) * i) | 0x83;
+        result |= memory_write(memory, BOOT_PAGE_TABLES + (2 + directory) * PAGE_SIZE, table,
+                               sizeof(table));
+    }
+    result |= memory_write(memory, BOOT_GDT, gdt, sizeof(gdt));
+    return result ? error_set(error, EINVAL, "--memory: too little to boot a kernel") : 0;
+}
+
+static int check_header(const struct boot_options *options, const struct file_view *kernel,
+                        uint64_t *setup_size, struct error *error)
+{
+    const uint8_t *header = kernel->bytes;
+    if (load_le(header + PROTOCOL, 2) < PROTOCOL_64BIT ||
+        !(load_le(header + XLOAD_FLAGS, 2) & XLOAD_KERNEL_64))
+        return error_set(error, ENOEXEC,
+                         "--kernel %s: has no 64-bit entry point (boot protocol %x.%02x); use an "
+                         "x86-64 kernel",
+                         options->kernel, header[PROTOCOL + 1], header[PROTOCOL]);
+    unsigned sectors = header[SETUP_SECTS] ? header[SETUP_SECTS] : 4;
+    *setup_size = (sectors + 1) * 512u;
+    if (*setup_size + 0x200 >= kernel->size)
+        return error_set(error, ENOEXEC, "--kernel %s: file is truncated (%llu bytes)",
+                         options->kernel, (unsigned long long)kernel->size);
+    size_t limit = load_le(header + COMMAND_LINE_SIZE, 4);
+    if (strlen(options->command_line) > limit ||
+        strlen(options->command_line) >= BOOT_COMMAND_LINE_MAX)
+        return error_set(error, E2BIG, "--append: command line of %zu bytes, this kernel takes %zu",
+                         strlen(options->command_line), limit);
+    return 0;
+}
+
+/* The initrd goes as high as the kernel allows, below the hole. */
+static int place_initrd(const struct boot_options *options, const struct file_view *initrd,
+                        struct memory *memory, uint64_t kernel_end, uint8_t *params,
+                        struct error *error)
+{
+    uint64_t top = load_le(params + INITRD_MAX, 4) + 1;
+    if (!initrd->size)
+        return 0;
+    if (top > memory->low_size)
+        top = memory->low_size;
+    uint64_t address = initrd->size < top ? align_down(top - initrd->size, PAGE_SIZE) : 0;
+    if (address < kernel_end)
+        return error_set(error, ENOMEM,
+                         "--initrd %s: %llu MiB do not fit beside the kernel; give more --memory",
+                         options->initrd, (unsigned long long)(initrd->size >> 20) + 1);
+    memory_write(memory, address, initrd->bytes, initrd->size);
+    store_le(params + RAMDISK_IMAGE, address, 4);
+    store_le(params + RAMDISK_SIZE, initrd->size, 4);
+    return 0;
+}
+
+int bzimage_load(const struct boot_options *options, const struct file_view *kernel,
+                 const struct file_view *initrd, struct memory *memory, struct boot_entry *entry,
+                 struct error *error)
+{
+    uint8_t params[PARAMS_SIZE] = {0};
+    uint64_t setup_size;
+    int result = check_header(options, kernel, &setup_size, error);
+    if (result < 0)
+        return result;
+    memcpy(params + HEADER_START, kernel->bytes + HEADER_START, HEADER_END - HEADER_START);
+    uint64_t address = load_le(params + PREFERRED_ADDRESS, 8);
+    uint64_t code_size = kernel->size - setup_size, init_size = load_le(params + INIT_SIZE, 4);
+    uint64_t needed = init_size > code_size ? init_size : code_size;
+    if (address < MIB(1) || !range_within(address, needed, memory->low_size))
+        return error_set(error, ENOMEM, "--memory: the kernel %s needs %llu MiB at %llu MiB",
+                         options->kernel, (unsigned long long)(needed >> 20) + 1,
+                         (unsigned long long)(address >> 20));
+    result = place_initrd(options, initrd, memory, address + needed, params, error);
+    if (result < 0)
+        return result;
+    memory_write(memory, address, kernel->bytes + setup_size, code_size);
+    params[LOADER_TYPE] = LOADER_UNKNOWN;
+    params[LOAD_FLAGS] |= LOADED_HIGH;
+    store_le(params + COMMAND_LINE, BOOT_COMMAND_LINE, 4);
+    store_le(params + PARAMS_ACPI_RSDP, BOOT_RSDP, 8);
+    fill_e820(params, memory);
+    result = write_entry_state(memory, error);
+    if (result < 0)
+        return result;
+    memory_write(memory, BOOT_COMMAND_LINE, options->command_line,
+                 strlen(options->command_line) + 1);
+    memory_write(memory, BOOT_PARAMS, params, sizeof(params));
+    *entry = (struct boot_entry){.protocol = BOOT_LINUX64,
+                                 .rip = address + 0x200,
+                                 .rsi = BOOT_PARAMS,
+                                 .cr3 = BOOT_PAGE_TABLES,
+                                 .gdt_base = BOOT_GDT,
+                                 .gdt_limit = 4 * 8 - 1};
+    return 0;
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef NACRE_BOOT_BZIMAGE_H
+#define NACRE_BOOT_BZIMAGE_H
+
+#include "boot/boot.h"
+#include "boot/file_view.h"
+
+bool bzimage_matches(const struct file_view *kernel);
+int bzimage_load(const struct boot_options *options, const struct file_view *kernel,
+                 const struct file_view *initrd, struct memory *memory, struct boot_entry *entry,
+                 struct error *error);
+
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command line: one file a command, one table of options each. */
+#ifndef NACRE_CLI_CLI_H
+#define NACRE_CLI_CLI_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* Exit codes, also in nacre(1). */
+enum exit_code {
+    EXIT_CODE_OK = 0,            /* the guest powered itself off; the command succeeded */
+    EXIT_CODE_CONFIGURATION = 2, /* an option or a file is wrong; nothing was started */
+    EXIT_CODE_GUEST = 3,         /* the guest's kernel panicked, or a triple fault */
+    EXIT_CODE_HOST = 4,          /* the host let us down */
+    EXIT_CODE_SIGNAL = 128,      /* plus the number of the signal that ended nacre */
+};
+
+struct option_spec {
+    const char *name;     /* without the dashes */
+    const char *argument; /* what its argument is called; NULL: takes none */
+    const char *help;     /* one line */
+    /* Takes the argument's text. -errno with *error. */
+    int (*set)(void *target, const char *text, struct error *error);
+};
+
+struct command {
+    const char *name, *summary, *usage, *examples;
+    const struct option_spec *options; /* ends with a NULL name */
+    int (*run)(int argc, char **argv);
+};
+
+extern const struct command command_run;
+extern const struct command command_doctor;
+extern const struct command command_completion;
+/* Every command, NULL-terminated. */
+extern const struct command *const commands[];
+
+/*
+ * Parses argv[0..argc) against the table: "--name value", "--name=value". Returns 0, 1 after --help
+ * was shown, or -errno with *error: an unknown option comes with the nearest known one.
+ */
+int options_parse(const struct command *command, void *target, int argc, char **argv,
+                  struct error *error);
+void command_help(const struct command *command, FILE *stream);
+
+/* "512M", "2G", "1048576"; suffixes K, M, G, T. option: what to name in the error. */
+int size_parse(const char *option, const char *text, uint64_t *bytes, struct error *error);
+/* A decimal number from low to high. */
+int number_parse(const char *option, const char *text, unsigned low, unsigned high, unsigned *value,
+                 struct error *error);
+
+#endif

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* nacre completion: prints a bash completion made from the same tables that parse the options. */
+#include "cli/cli.h"
+
+static void print_bash(void)
+{
+    printf("# bash completion for nacre; made by `nacre completion`\n"
+           "_nacre()\n{\n"
+           "    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} words=\n"
+           "    if [ \"$COMP_CWORD\" = 1 ]; then\n        words='");
+    for (unsigned i = 0; commands[i]; i++)
+        printf("%s ", commands[i]->name);
+    printf("--help --version'\n    else\n        case $before in\n"
+           "        --kernel|--initrd|--disk) COMPREPLY=($(compgen -f -- \"$word\")); return ;;\n"
+           "        esac\n        case ${COMP_WORDS[1]} in\n");
+    for (unsigned i = 0; commands[i]; i++) {
+        printf("        %s) words='", commands[i]->name);
+        for (const struct option_spec *option = commands[i]->options; option->name; option++)
+            printf("--%s ", option->name);
+        printf("--help' ;;\n");
+    }
+    printf("        esac\n    fi\n    COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n}\n"
+           "complete -F _nacre nacre\n");
+}
+
+static const struct option_spec no_options[] = {{0}};
+
+static int run(int argc, char **argv)
+{
+    struct error error = {0};
+    int result = options_parse(&command_completion, NULL, argc, argv, &error);
+    if (result < 0) {
+        fprintf(stderr, "nacre: %s\n", error.message);
+        return EXIT_CODE_CONFIGURATION;
+    }
+    if (result == 0)
+        print_bash();
+    return EXIT_CODE_OK;
+}
+
+const struct command command_completion = {
+    .name = "completion",
+    .summary = "print a completion script for bash",
+    .usage = "",
+    .examples = "  nacre completion >/etc/bash_completion.d/nacre\n",
+    .options = no_options,
+    .run = run,
+};

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Option tables: parsing, help, suggestions. */
+#include "base/bits.h"
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* Edits that turn a into b: small for a slip of the finger. Names are short; longer ones are cut.
+ */
+static unsigned edit_distance(const char *a, const char *b)
+{
+    enum { LIMIT = 32 };
+    unsigned row[LIMIT + 1];
+    size_t length = strnlen(b, LIMIT);
+    for (size_t j = 0; j <= length; j++)
+        row[j] = (unsigned)j;
+    for (size_t i = 0; a[i] && i < LIMIT; i++) {
+        unsigned diagonal = row[0];
+        row[0] = (unsigned)i + 1;
+        for (size_t j = 1; j <= length; j++) {
+            unsigned above = row[j], best = diagonal + (a[i] != b[j - 1]);
+            if (above + 1 < best)
+                best = above + 1;
+            if (row[j - 1] + 1 < best)
+                best = row[j - 1] + 1;
+            diagonal = above;
+            row[j] = best;
+        }
+    }
+    return row[length];
+}
+
+static int unknown_option(const struct command *command, const char *name, struct error *error)
+{
+    const char *nearest = NULL;
+    unsigned best = 4;
+    for (const struct option_spec *option = command->options; option->name; option++) {
+        unsigned distance = edit_distance(name, option->name);
+        if (distance < best) {
+            best = distance;
+            nearest = option->name;
+        }
+    }
+    if (nearest)
+        return error_set(error, EINVAL, "--%s: unknown option; did you mean --%s?", name, nearest);
+    return error_set(error, EINVAL, "--%s: unknown option; see nacre %s --help", name,
+                     command->name);
+}
+
+static const struct option_spec *option_find(const struct command *command, const char *name,
+                                             size_t length)
+{
+    for (const struct option_spec *option = command->options; option->name; option++)
+        if (strlen(option->name) == length && !strncmp(option->name, name, length))
+            return option;
+    return NULL;
+}
+
+int options_parse(const struct command *command, void *target, int argc, char **argv,
+                  struct error *error)
+{
+    for (int i = 0; i < argc; i++) {
+        const char *name = argv[i];
+        if (!strcmp(name, "--help") || !strcmp(name, "-h")) {
+            command_help(command, stdout);
+            return 1;
+        }
+        if (strncmp(name, "--", 2) || !name[2])
+            return error_set(error, EINVAL, "%s: unexpected argument; see nacre %s --help", name,
+                             command->name);
+        name += 2;
+        size_t length = strcspn(name, "=");
+        const struct option_spec *option = option_find(command, name, length);
+        if (!option)
+            return unknown_option(command, name, error);
+        const char *text = name[length] ? name + length + 1 : NULL;
+        if (!option->argument && text)
+            return error_set(error, EINVAL, "--%s: takes no argument", option->name);
+        if (option->argument && !text && ++i < argc)
+            text = argv[i];
+        if (option->argument && !text)
+            return error_set(error, EINVAL, "--%s: needs an argument (%s)", option->name,
+                             option->argument);
+        int result = option->set(target, text, error);
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
+void command_help(const struct command *command, FILE *stream)
+{
+    fprintf(stream, "nacre %s - %s\n\nUsage: nacre %s %s\n", command->name, command->summary,
+            command->name, command->usage);
+    if (command->options->name)
+        fprintf(stream, "\nOptions:\n");
+    for (const struct option_spec *option = command->options; option->name; option++) {
+        char left[64];
+        snprintf(left, sizeof(left), "--%s%s%s", option->name, option->argument ? " " : "",
+                 option->argument ? option->argument : "");
+        fprintf(stream, "  %-28s %s\n", left, option->help);
+    }
+    if (command->examples)
+        fprintf(stream, "\nExamples:\n%s", command->examples);
+}
+
+int size_parse(const char *option, const char *text, uint64_t *bytes, struct error *error)
+{
+    static const char suffixes[] = "KMGT";
+    char *end;
+    errno = 0;
+    unsigned long long number = strtoull(text, &end, 10);
+    bool digits = text[0] >= '0' && text[0] <= '9';
+    const char *suffix = *end ? strchr(suffixes, *end) : NULL;
+    unsigned shift = suffix ? 10 * (unsigned)(suffix - suffixes + 1) : 0;
+    if (!digits || errno || (*end && (!suffix || end[1])) || number > UINT64_MAX >> shift)
+        return error_set(error, EINVAL, "--%s %s: is not a size; write it as 512M or 2G", option,
+                         text);
+    *bytes = (uint64_t)number << shift;
+    return 0;
+}
+
+int number_parse(const char *option, const char *text, unsigned low, unsigned high, unsigned *value,
+                 struct error *error)
+{
+    char *end;
+    errno = 0;
+    unsigned long number = strtoul(text, &end, 10);
+    bool digits = text[0] >= '0' && text[0] <= '9';
+    if (!digits || errno || *end || number < low || number > high)
+        return error_set(error, EINVAL, "--%s %s: must be a number from %u to %u", option, text,
+                         low, high);
+    *value = (unsigned)number;
+    return 0;
+}

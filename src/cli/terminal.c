@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/terminal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <termios.h>
+#include <unistd.h>
+
+#define ESCAPE       0x01 /* Ctrl-A */
+#define INPUT_BUFFER 256
+
+struct terminal {
+    struct loop *loop;
+    struct serial *serial;
+    int output_fd;
+    void (*quit)(void *opaque);
+    void *opaque;
+    bool raw, escaped;
+    struct termios saved;
+    struct loop_watch *watch;
+    struct loop_timer *retry;    /* input that cannot be watched: regular files */
+    uint8_t input[INPUT_BUFFER]; /* read, not yet taken by the guest */
+    unsigned input_start, input_end;
+    bool input_closed;
+};
+
+static void write_all(int fd, const char *bytes, size_t count)
+{
+    while (count) {
+        ssize_t written = write(fd, bytes, count);
+        if (written < 0 && errno != EINTR && errno != EAGAIN)
+            return; /* nobody reads any more: the guest goes on */
+        if (written > 0) {
+            bytes += written;
+            count -= (size_t)written;
+        }
+    }
+}
+
+static void say(struct terminal *terminal, const char *text)
+{
+    write_all(terminal->output_fd, text, strlen(text));
+}
+
+static int make_raw(struct terminal *terminal, struct error *error)
+{
+    struct termios raw;
+    if (tcgetattr(STDIN_FILENO, &terminal->saved) < 0)
+        return error_set(error, errno, "terminal: %s", strerror(errno));
+    raw = terminal->saved;
+    cfmakeraw(&raw);
+    if (tcsetattr(STDIN_FILENO, TCSANOW, &raw) < 0)
+        return error_set(error, errno, "terminal: %s", strerror(errno));
+    terminal->raw = true;
+    return 0;
+}
+
+/* The key after Ctrl-A. True when a byte is to go to the guest. */
+static bool escape_key(struct terminal *terminal, uint8_t key)
+{
+    switch (key) {
+    case ESCAPE:
+        return true;
+    case 'x':
+        say(terminal, "\r\nnacre: quit\r\n");
+        terminal->quit(terminal->opaque);
+        return false;
+    default:
+        say(terminal,
+            "\r\nnacre: Ctrl-A x  quit    Ctrl-A h  this help    Ctrl-A Ctrl-A  send Ctrl-A\r\n");
+        return false;
+    }
+}
+
+/* Takes escape sequences out of what was typed; returns what is left. */
+static unsigned filter_escapes(struct terminal *terminal, uint8_t *bytes, unsigned count)
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < count; i++) {
+        if (terminal->escaped) {
+            terminal->escaped = false;
+            if (escape_key(terminal, bytes[i]))
+                bytes[kept++] = bytes[i];
+        } else if (bytes[i] == ESCAPE) {
+            terminal->escaped = true;
+        } else {
+            bytes[kept++] = bytes[i];
+        }
+    }
+    return kept;
+}
+
+/* Hands the guest what it has room for. */
+static void feed(struct terminal *terminal)
+{
+    unsigned waiting = terminal->input_end - terminal->input_start;
+    if (waiting && terminal->serial)
+        terminal->input_start +=
+            serial_receive(terminal->serial, terminal->input + terminal->input_start, waiting);
+    if (terminal->input_start == terminal->input_end)
+        terminal->input_start = terminal->input_end = 0;
+}
+
+/* Reads more only when all that was read before is gone: the guest sets the pace. */
+static void input_ready(void *opaque, uint32_t events)
+{
+    struct terminal *terminal = opaque;
+    feed(terminal);
+    if (terminal->input_end || terminal->input_closed) {
+        if (terminal->watch)
+            loop_watch_change(terminal->watch, 0);
+        return;
+    }
+    ssize_t count = read(STDIN_FILENO, terminal->input, sizeof(terminal->input));
+    if (count < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (count <= 0) {
+        terminal->input_closed = true;
+        if (terminal->watch)
+            loop_watch_change(terminal->watch, 0);
+        return;
+    }
+    terminal->input_end = (unsigned)count;
+    if (terminal->raw)
+        terminal->input_end = filter_escapes(terminal, terminal->input, (unsigned)count);
+    feed(terminal);
+}
+
+static void input_resume(void *opaque)
+{
+    struct terminal *terminal = opaque;
+    feed(terminal);
+    if (terminal->input_end || terminal->input_closed)
+        return;
+    if (terminal->watch)
+        loop_watch_change(terminal->watch, EPOLLIN);
+    else
+        input_ready(terminal, EPOLLIN);
+}
+
+void terminal_drained(void *opaque)
+{
+    struct terminal *terminal = opaque;
+    if (terminal->input_end || !terminal->watch)
+        loop_post(terminal->loop, input_resume, terminal);
+}
+
+void terminal_transmit(void *opaque, uint8_t byte)
+{
+    struct terminal *terminal = opaque;
+    write_all(terminal->output_fd, (const char *)&byte, 1);
+}
+
+struct terminal *terminal_create(struct loop *loop, int output_fd, bool use_input,
+                                 void (*quit)(void *opaque), void *opaque, struct error *error)
+{
+    struct terminal *terminal = calloc(1, sizeof(*terminal));
+    if (!terminal) {
+        error_set(error, ENOMEM, "terminal: out of memory");
+        return NULL;
+    }
+    *terminal = (struct terminal){.loop = loop,
+                                  .output_fd = output_fd,
+                                  .quit = quit,
+                                  .opaque = opaque,
+                                  .input_closed = !use_input};
+    if (use_input && isatty(STDIN_FILENO) && make_raw(terminal, error) < 0) {
+        free(terminal);
+        return NULL;
+    }
+    return terminal;
+}
+
+void terminal_attach(struct terminal *terminal, struct serial *serial)
+{
+    terminal->serial = serial;
+    if (terminal->input_closed)
+        return;
+    /* epoll refuses regular files: those are read as the guest drains its FIFO. */
+    terminal->watch =
+        loop_watch_add(terminal->loop, STDIN_FILENO, EPOLLIN, input_ready, terminal, NULL);
+    if (!terminal->watch)
+        loop_post(terminal->loop, input_resume, terminal);
+}
+
+void terminal_destroy(struct terminal *terminal)
+{
+    if (!terminal)
+        return;
+    loop_watch_remove(terminal->watch);
+    if (terminal->raw)
+        tcsetattr(STDIN_FILENO, TCSANOW, &terminal->saved);
+    free(terminal);
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The guest's serial port on standard input and output. A terminal is put into raw mode, and given
+ * back as it was on every way out; Ctrl-A is the escape. Other input is fed to the guest as fast as
+ * it reads.
+ */
+#ifndef NACRE_CLI_TERMINAL_H
+#define NACRE_CLI_TERMINAL_H
+
+#include "base/loop.h"
+#include "device/serial.h"
+
+struct terminal;
+
+/* quit: the user asks to end (Ctrl-A x). On the loop's thread. */
+struct terminal *terminal_create(struct loop *loop, int output_fd, bool use_input,
+                                 void (*quit)(void *opaque), void *opaque, struct error *error);
+/* Restores the terminal. */
+void terminal_destroy(struct terminal *terminal);
+
+/* Connects the guest's side; input flows from then on. */
+void terminal_attach(struct terminal *terminal, struct serial *serial);
+
+/* For struct serial_config. */
+void terminal_transmit(void *opaque, uint8_t byte);
+void terminal_drained(void *opaque);
+
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The creators of every platform device. Each registers itself on the bus, which owns it from then
+ * on. 0 or -errno with *error. */
+#ifndef NACRE_DEVICE_DEVICES_H
+#define NACRE_DEVICE_DEVICES_H
+
+#include "bus/bus.h"
+#include "device/serial.h"
+
+/* Ports and lines that the ACPI tables name as well. */
+#define ACPI_PM_BASE   0x600 /* PM1a event block, control block at +4, PM timer at +8 */
+#define ACPI_SCI       9
+#define RESET_PORT     0xcf9
+#define PVPANIC_PORT   0x505
+#define IOAPIC_ADDRESS UINT64_C(0xfec00000)
+
+int pic_create(struct bus *bus, struct error *error);
+int pit_create(struct bus *bus, struct error *error);
+int ioapic_create(struct bus *bus, struct error *error);
+int rtc_create(struct bus *bus, struct error *error);
+/* PM1a registers, PM timer, reset ports, the keyboard controller's reset line, pvpanic. */
+int acpi_power_create(struct bus *bus, struct error *error);
+/* Presses the ACPI power button. Any thread. */
+void acpi_power_button(struct bus *bus);
+
+#endif

@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Putting the machine together, and its life: threads, reset, power-off. */
+#include "vm/vm.h"
+
+#include "base/clock.h"
+#include "boot/acpi.h"
+#include "bus/pci.h"
+#include "cpu/apic.h"
+#include "cpu/mmu.h"
+#include "vm/vm_devices.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct vcpu_thread {
+    struct vm *vm;
+    struct vcpu *vcpu;
+    pthread_t thread;
+    bool started;
+};
+
+struct vm {
+    struct vm_config config;
+    struct loop *loop;
+    struct log *log;
+    struct memory *memory;
+    struct bus bus;
+    bool bus_ready;
+    struct vcpu_group group;
+    struct vm_devices devices;
+    struct vcpu_thread threads[VCPU_COUNT_MAX];
+    atomic_bool stopping;     /* vcpu threads leave their loops */
+    atomic_int power_request; /* enum bus_power + 1, 0: none */
+    enum vm_end end;
+    char report[1600];
+    pthread_mutex_t report_lock;
+    void (*ended)(void *opaque);
+    void *ended_opaque;
+};
+
+static void message_sink(void *opaque, uint64_t address, uint32_t data)
+{
+    apic_deliver_message(opaque, address, data);
+}
+
+static void vm_power_posted(void *opaque);
+
+/* Any thread: the request is carried out on the loop's thread, with the vcpus stopped. */
+static void power_sink(void *opaque, enum bus_power request)
+{
+    struct vm *vm = opaque;
+    int none = 0;
+    if (!atomic_compare_exchange_strong(&vm->power_request, &none, (int)request + 1))
+        return;
+    loop_post(vm->loop, vm_power_posted, vm);
+    /* Nothing more of the guest is wanted: the thread that asked leaves at its next look. */
+    for (unsigned i = 0; i < vm->group.count; i++)
+        vcpu_request(vm->group.vcpus[i], VCPU_REQUEST_STOP);
+}
+
+static void trace_access(void *opaque, const struct bus_region *region, enum bus_space space,
+                         uint64_t address, uint64_t value, unsigned size, bool write)
+{
+    struct vm *vm = opaque;
+    uint32_t wanted = space == BUS_PORT ? TRACE_PORT : TRACE_MMIO;
+    if (vm->config.trace & wanted)
+        log_message(vm->log, LOG_ERROR, "trace: %s %s 0x%llx %s 0x%llx (%u bytes, %s)",
+                    space == BUS_PORT ? "port" : "mmio", write ? "write" : "read",
+                    (unsigned long long)address, write ? "<-" : "->", (unsigned long long)value,
+                    size, region ? region->name : "nothing there");
+}
+
+static int create_vcpus(struct vm *vm, struct error *error)
+{
+    vm->group.tsc_origin_ns = clock_monotonic_ns();
+    pthread_mutex_init(&vm->group.split_lock, NULL);
+    for (unsigned i = 0; i < vm->config.cpu_count; i++) {
+        struct vcpu *vcpu = vcpu_create(&vm->group, &vm->bus, vm->config.model, error);
+        if (!vcpu)
+            return -ENOMEM;
+        vcpu->trace = vm->config.trace;
+        vm->threads[i] = (struct vcpu_thread){.vm = vm, .vcpu = vcpu};
+        int result = vm->config.engine->create(vcpu, error);
+        if (result < 0)
+            return result;
+        vcpu->engine = vm->config.engine;
+    }
+    vm->bus.intr = (struct irq_line){.set = apic_set_lint0, .opaque = vm->group.vcpus[0]->apic};
+    vm->bus.message_sink = message_sink;
+    vm->bus.message_opaque = &vm->group;
+    return 0;
+}
+
+static int write_tables(struct vm *vm, struct error *error)
+{
+    const struct acpi_config config = {
+        .cpu_count = vm->config.cpu_count,
+        .pm_base = ACPI_PM_BASE,
+        .sci = ACPI_SCI,
+        .reset_port = RESET_PORT,
+        .pvpanic_port = PVPANIC_PORT,
+        .ioapic_address = IOAPIC_ADDRESS,
+        .apic_address = APIC_DEFAULT_ADDRESS,
+        .pci_first = (uint32_t)PCI_MMIO_BASE,
+        .pci_last = (uint32_t)PCI_MMIO_END - 1,
+        .serial = {true},
+    };
+    return acpi_write_tables(&config, vm->memory, error);
+}
+
+static struct segment flat(uint16_t selector, uint16_t more)
+{
+    return (struct segment){.limit = 0xffffffff,
+                            .selector = selector,
+                            .attributes = SEGMENT_PRESENT | SEGMENT_NON_SYSTEM | SEGMENT_WRITABLE |
+                                          SEGMENT_ACCESSED | SEGMENT_GRANULARITY | more};
+}
+
+/* The state in which the boot protocol hands over. */
+static void enter_kernel(struct vcpu *vcpu, const struct boot_entry *entry)
+{
+    bool long_mode = entry->protocol == BOOT_LINUX64;
+    uint16_t data = long_mode ? 0x18 : 0x10;
+    vcpu->segments[SEG_CS] =
+        flat(long_mode ? 0x10 : 0x08, SEGMENT_CODE | (long_mode ? SEGMENT_LONG : SEGMENT_BIG));
+    for (unsigned i = 0; i < SEG_COUNT; i++)
+        if (i != SEG_CS)
+            vcpu->segments[i] = flat(data, SEGMENT_BIG);
+    vcpu->cr0 = CR0_PE | CR0_ET | (long_mode ? CR0_PG : 0);
+    if (long_mode) {
+        vcpu->cr3 = entry->cr3;
+        vcpu->cr4 = CR4_PAE;
+        vcpu->efer = EFER_LME | EFER_LMA;
+        vcpu->gdtr = (struct descriptor_table){entry->gdt_base, entry->gdt_limit};
+    }
+    vcpu->idtr = (struct descriptor_table){0};
+    vcpu->rip = entry->rip;
+    vcpu->registers[REG_RBX] = entry->rbx;
+    vcpu->registers[REG_RSI] = entry->rsi;
+    mmu_flush_all(vcpu);
+    vcpu_update_mode(vcpu);
+}
+
+/* Kernel, tables, BARs, registers: what a power-on or reset with a direct kernel boot amounts to.
+ */
+static int load_guest(struct vm *vm, struct error *error)
+{
+    struct boot_entry entry;
+    int result = boot_load(&vm->config.boot, vm->memory, &entry, error);
+    if (result == 0)
+        result = write_tables(vm, error);
+    if (result < 0)
+        return result;
+    pci_assign_resources(vm->devices.pci);
+    enter_kernel(vm->group.vcpus[0], &entry);
+    return 0;
+}
+
+static int build(struct vm *vm, struct error *error)
+{
+    vm->memory = memory_create(vm->config.memory_size, error);
+    if (!vm->memory)
+        return -ENOMEM;
+    int result = bus_init(&vm->bus, vm->memory, vm->loop, vm->log, error);
+    if (result < 0)
+        return result;
+    vm->bus_ready = true;
+    vm->bus.power_sink = power_sink;
+    vm->bus.power_opaque = vm;
+    if (vm->config.trace & (TRACE_PORT | TRACE_MMIO)) {
+        vm->bus.trace = trace_access;
+        vm->bus.trace_opaque = vm;
+    }
+    result = create_vcpus(vm, error);
+    if (result == 0)
+        result = vm_devices_create(&vm->devices, &vm->config, &vm->bus, error);
+    return result == 0 ? load_guest(vm, error) : result;
+}
+
+struct vm *vm_create(const struct vm_config *config, struct loop *loop, struct log *log,
+                     struct error *error)
+{
+    struct vm *vm = calloc(1, sizeof(*vm));
+    if (!vm) {
+        error_set(error, ENOMEM, "out of memory");
+        return NULL;
+    }
+    vm->config = *config;
+    vm->loop = loop;
+    vm->log = log;
+    pthread_mutex_init(&vm->report_lock, NULL);
+    if (build(vm, error) < 0) {
+        vm_destroy(vm);
+        return NULL;
+    }
+    return vm;
+}
+
+/* --- vcpu threads --- */
+
+static void report(struct vm *vm, struct vcpu *vcpu, const char *what)
+{
+    char registers[1200];
+    vcpu_describe(vcpu, registers, sizeof(registers));
+    pthread_mutex_lock(&vm->report_lock);
+    snprintf(vm->report, sizeof(vm->report), "vcpu %u: %s\n%s", vcpu->index, what, registers);
+    pthread_mutex_unlock(&vm->report_lock);
+}
+
+static void vm_finish(struct vm *vm, enum vm_end end)
+{
+    if (vm->end == VM_END_NONE)
+        vm->end = end;
+    if (vm->ended)
+        vm->ended(vm->ended_opaque);
+}
+
+static void vm_triple_fault(void *opaque)
+{
+    vm_finish(opaque, VM_END_TRIPLE_FAULT);
+}
+
+static void vm_engine_failed(void *opaque)
+{
+    vm_finish(opaque, VM_END_ERROR);
+}
+
+static const char *exit_name(enum vcpu_exit exit)
+{
+    static const char *const names[] = {
+        [VCPU_EXIT_NONE] = "none",         [VCPU_EXIT_HALT] = "halt",
+        [VCPU_EXIT_SHUTDOWN] = "shutdown", [VCPU_EXIT_SWITCH] = "switch",
+        [VCPU_EXIT_DEBUG] = "debug",       [VCPU_EXIT_ERROR] = "error",
+    };
+    return names[exit];
+}
+
+/* True while the thread shall go on. */
+static bool handle_exit(struct vm *vm, struct vcpu *vcpu, enum vcpu_exit exit)
+{
+    if (vm->config.trace & TRACE_EXITS)
+        log_message(vm->log, LOG_ERROR, "trace: vcpu %u exit %s at 0x%llx", vcpu->index,
+                    exit_name(exit), (unsigned long long)vcpu->rip);
+    switch (exit) {
+    case VCPU_EXIT_HALT:
+        vcpu_wait(vcpu);
+        return true;
+    case VCPU_EXIT_SHUTDOWN:
+        report(vm, vcpu, "triple fault");
+        loop_post(vm->loop, vm_triple_fault, vm);
+        return false;
+    case VCPU_EXIT_ERROR:
+        report(vm, vcpu, vcpu->error.message);
+        loop_post(vm->loop, vm_engine_failed, vm);
+        return false;
+    default:
+        return true;
+    }
+}
+
+static void *vcpu_main(void *opaque)
+{
+    struct vcpu_thread *thread = opaque;
+    struct vm *vm = thread->vm;
+    char name[16];
+    snprintf(name, sizeof(name), "vcpu%u", thread->vcpu->index);
+    pthread_setname_np(pthread_self(), name);
+    while (!atomic_load(&vm->stopping))
+        if (!handle_exit(vm, thread->vcpu, vm->config.engine->run(thread->vcpu)))
+            break;
+    return NULL;
+}
+
+static void stop_threads(struct vm *vm)
+{
+    atomic_store(&vm->stopping, true);
+    for (unsigned i = 0; i < vm->group.count; i++) {
+        if (!vm->threads[i].started)
+            continue;
+        vcpu_request(vm->group.vcpus[i], VCPU_REQUEST_STOP);
+        pthread_join(vm->threads[i].thread, NULL);
+        vm->threads[i].started = false;
+    }
+    atomic_store(&vm->stopping, false);
+    for (unsigned i = 0; i < vm->group.count; i++)
+        atomic_fetch_and(&vm->group.vcpus[i]->requests, ~(uint32_t)VCPU_REQUEST_STOP);
+}
+
+static int start_threads(struct vm *vm, struct error *error)
+{
+    for (unsigned i = 0; i < vm->group.count; i++) {
+        int result = pthread_create(&vm->threads[i].thread, NULL, vcpu_main, &vm->threads[i]);
+        if (result) {
+            stop_threads(vm);
+            return error_set(error, result, "cannot start the thread of vcpu %u: %s", i,
+                             strerror(result));
+        }
+        vm->threads[i].started = true;
+    }
+    return 0;
+}
+
+int vm_start(struct vm *vm, void (*ended)(void *opaque), void *opaque, struct error *error)
+{
+    vm->ended = ended;
+    vm->ended_opaque = opaque;
+    return start_threads(vm, error);
+}
+
+static int reset(struct vm *vm, struct error *error)
+{
+    bus_reset_devices(&vm->bus);
+    for (unsigned i = 0; i < vm->group.count; i++) {
+        vcpu_reset(vm->group.vcpus[i], false);
+        vm->config.engine->invalidate(vm->group.vcpus[i], ~UINT64_C(0));
+    }
+    int result = load_guest(vm, error);
+    return result < 0 ? result : start_threads(vm, error);
+}
+
+/* On the loop's thread. */
+static void vm_power_posted(void *opaque)
+{
+    struct vm *vm = opaque;
+    struct error error = {0};
+    int request = atomic_load(&vm->power_request) - 1;
+    stop_threads(vm);
+    atomic_store(&vm->power_request, 0);
+    if (request == BUS_POWER_PANIC) {
+        snprintf(vm->report, sizeof(vm->report), "the guest's kernel has panicked");
+        vm_finish(vm, VM_END_PANIC);
+    } else if (request == BUS_POWER_OFF || vm->config.no_reboot) {
+        vm_finish(vm, VM_END_POWER_OFF);
+    } else if (reset(vm, &error) < 0) {
+        snprintf(vm->report, sizeof(vm->report), "reboot: %s", error.message);
+        vm_finish(vm, VM_END_ERROR);
+    }
+}
+
+void vm_stop(struct vm *vm)
+{
+    stop_threads(vm);
+    vm_finish(vm, VM_END_STOPPED);
+}
+
+void vm_destroy(struct vm *vm)
+{
+    if (!vm)
+        return;
+    stop_threads(vm);
+    if (vm->bus_ready)
+        bus_destroy(&vm->bus);
+    for (unsigned i = 0; i < vm->group.count; i++)
+        vcpu_destroy(vm->group.vcpus[i]);
+    vm_devices_close(&vm->devices);
+    memory_destroy(vm->memory);
+    pthread_mutex_destroy(&vm->report_lock);
+    free(vm);
+}
+
+enum vm_end vm_end(const struct vm *vm)
+{
+    return vm->end;
+}
+
+const char *vm_report(const struct vm *vm)
+{
+    return vm->report;
+}
+
+void vm_press_power(struct vm *vm)
+{
+    acpi_power_button(&vm->bus);
+}
+
+struct serial *vm_serial(struct vm *vm)
+{
+    return vm->devices.serial;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A virtual machine: memory, bus, devices and vcpus put together from a configuration, and its
+ * life. */
+#ifndef NACRE_VM_VM_H
+#define NACRE_VM_VM_H
+
+#include "boot/boot.h"
+#include "bus/bus.h"
+#include "cpu/control.h"
+#include "cpu/engine.h"
+#include "device/devices.h"
+
+#define VM_DISKS_MAX 8
+#define VM_NETS_MAX  8
+
+struct vm_disk {
+    const char *path;
+    const char *format; /* NULL: guess */
+    bool read_only;
+    bool direct;
+};
+
+struct vm_config {
+    struct boot_options boot;
+    uint64_t memory_size; /* bytes */
+    unsigned cpu_count;
+    const struct cpu_model *model;
+    const struct engine_ops *engine;
+    struct vm_disk disks[VM_DISKS_MAX];
+    unsigned disk_count;
+    const char *nets[VM_NETS_MAX]; /* as after --net */
+    unsigned net_count;
+    bool no_reboot;              /* a guest reboot ends the VM */
+    struct serial_config serial; /* transmit NULL: nobody listens */
+    uint32_t trace;              /* enum trace_kind bits */
+};
+
+/* How a VM ended. */
+enum vm_end {
+    VM_END_NONE,
+    VM_END_POWER_OFF,
+    VM_END_PANIC,
+    VM_END_TRIPLE_FAULT,
+    VM_END_STOPPED,
+    VM_END_ERROR
+};
+
+struct vm;
+
+/* Checks and builds everything, runs nothing. NULL with *error. */
+struct vm *vm_create(const struct vm_config *config, struct loop *loop, struct log *log,
+                     struct error *error);
+void vm_destroy(struct vm *vm);
+
+/* Starts the vcpu threads; `ended` is called on the loop's thread when the VM is over. */
+int vm_start(struct vm *vm, void (*ended)(void *opaque), void *opaque, struct error *error);
+
+/* Ends the VM from outside. On the loop's thread. */
+void vm_stop(struct vm *vm);
+enum vm_end vm_end(const struct vm *vm);
+/* One line about why a VM ended badly; empty otherwise. */
+const char *vm_report(const struct vm *vm);
+void vm_press_power(struct vm *vm);
+struct serial *vm_serial(struct vm *vm);
+
+/* --trace */
+enum trace_kind { TRACE_EXITS = 1 << 0, TRACE_PORT = 1 << 1, TRACE_MMIO = 1 << 2 };
+
+#endif

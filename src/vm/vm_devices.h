@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The devices of the one machine model. */
+#ifndef NACRE_VM_VM_DEVICES_H
+#define NACRE_VM_VM_DEVICES_H
+
+#include "vm/vm.h"
+
+struct vm_devices {
+    struct pci_bus *pci;
+    struct serial *serial;
+    struct block *blocks[VM_DISKS_MAX];
+};
+
+int vm_devices_create(struct vm_devices *devices, const struct vm_config *config, struct bus *bus,
+                      struct error *error);
+/* Closes the back ends, after the bus and its devices are gone. */
+void vm_devices_close(struct vm_devices *devices);
+
+#endif
