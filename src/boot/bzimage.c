@@ -143,7 +143,7 @@ int bzimage_load(const struct boot_options *options, const struct file_view *ker
                  struct error *error)
 {
     uint8_t params[PARAMS_SIZE] = {0};
-    uint64_t setup_size;
+    uint64_t setup_size = 0;
     int result = check_header(options, kernel, &setup_size, error);
     if (result < 0)
         return result;

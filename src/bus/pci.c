@@ -121,7 +121,13 @@ static void config_write(struct pci_device *device, unsigned offset, uint32_t va
         device->config_written(device, offset, size);
 }
 
-/* Port 0xcf8 takes only 32-bit accesses; 0xcfc to 0xcff reach the addressed register's bytes. */
+/*
+ * Port 0xcf8 takes only 32-bit accesses; 0xcfc to 0xcff reach the addressed register's bytes. A byte at 0xcf9
+ * is the chipset's reset control register, whose bit 2 resets.
+ */
+#define RESET_CONTROL_OFFSET 1
+#define RESET_CPU            BIT(2)
+
 static uint64_t address_read(void *opaque, uint64_t offset, unsigned size)
 {
     struct pci_bus *bus = opaque;
@@ -133,6 +139,8 @@ static void address_write(void *opaque, uint64_t offset, uint64_t value, unsigne
     struct pci_bus *bus = opaque;
     if (size == 4 && offset == 0)
         bus->address = (uint32_t)value & 0x80fffffc;
+    else if (size == 1 && offset == RESET_CONTROL_OFFSET && value & RESET_CPU)
+        bus_power(bus->bus, BUS_POWER_RESET);
 }
 
 static uint64_t data_read(void *opaque, uint64_t offset, unsigned size)

@@ -147,7 +147,7 @@ struct stack stack_current(const struct vcpu *vcpu)
     return (struct stack){
         .segment = vcpu->segments[SEG_SS],
         .flat64 = vcpu_64bit(vcpu),
-        .pointer = vcpu->registers[REG_RSP],
+        .pointer = vcpu->registers[GPR_RSP],
         .mode = vcpu->cpl == 3 ? MMU_USER : MMU_SUPERVISOR,
     };
 }

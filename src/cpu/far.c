@@ -107,7 +107,7 @@ static bool call_direct(struct vcpu *vcpu, struct descriptor *descriptor, uint16
         segment_set(vcpu, SEG_CS, &old);
         return false;
     }
-    vcpu->registers[REG_RSP] = stack.pointer;
+    vcpu->registers[GPR_RSP] = stack.pointer;
     return true;
 }
 
@@ -143,7 +143,7 @@ static bool call_inner(struct vcpu *vcpu, const struct descriptor *gate, struct 
         return false;
     unsigned count = 0;
     words[count++] = old.segment.selector;
-    words[count++] = vcpu->registers[REG_RSP];
+    words[count++] = vcpu->registers[GPR_RSP];
     for (unsigned i = parameters; i-- > 0;)
         words[count++] = copied[i];
     words[count++] = vcpu->segments[SEG_CS].selector;
@@ -156,7 +156,7 @@ static bool call_inner(struct vcpu *vcpu, const struct descriptor *gate, struct 
         return false;
     if (!code_segment_enter(vcpu, code, gate_selector(gate), level, gate_target(gate)))
         return false;
-    vcpu->registers[REG_RSP] = stack.pointer;
+    vcpu->registers[GPR_RSP] = stack.pointer;
     segment_set(vcpu, SEG_SS, &stack.segment);
     return true;
 }
@@ -185,7 +185,7 @@ bool far_call(struct vcpu *vcpu, uint16_t selector, uint64_t offset, unsigned op
             return raise_error(vcpu, VECTOR_GP, 0);
         if (!stack_push(vcpu, &stack, words, 2, operand_size))
             return false;
-        vcpu->registers[REG_RSP] = stack.pointer;
+        vcpu->registers[GPR_RSP] = stack.pointer;
         return far_real(vcpu, selector, offset);
     }
     struct descriptor descriptor;
@@ -237,10 +237,10 @@ bool return_outer(struct vcpu *vcpu, struct descriptor *code, uint16_t cs, uint6
         return false;
     struct stack stack = {.segment = segment, .flat64 = long_target, .pointer = pointer};
     if (!long_target && !(segment.attributes & SEGMENT_BIG)) {
-        stack.pointer = vcpu->registers[REG_RSP];
+        stack.pointer = vcpu->registers[GPR_RSP];
         stack_move(&stack, (int64_t)(pointer - stack.pointer));
     }
-    vcpu->registers[REG_RSP] = stack.pointer;
+    vcpu->registers[GPR_RSP] = stack.pointer;
     segment_set(vcpu, SEG_SS, &segment);
     segments_drop_inner(vcpu);
     return true;
@@ -271,7 +271,7 @@ bool far_return(struct vcpu *vcpu, unsigned operand_size, uint16_t release)
         if (!far_real(vcpu, selector, words[0]))
             return false;
         stack_move(&stack, 2 * operand_size + release);
-        vcpu->registers[REG_RSP] = stack.pointer;
+        vcpu->registers[GPR_RSP] = stack.pointer;
         return true;
     }
     struct descriptor code;
@@ -281,7 +281,7 @@ bool far_return(struct vcpu *vcpu, unsigned operand_size, uint16_t release)
     if (selector_rpl(selector) == vcpu->cpl) {
         if (!code_segment_enter(vcpu, &code, selector, vcpu->cpl, words[0]))
             return false;
-        vcpu->registers[REG_RSP] = stack.pointer;
+        vcpu->registers[GPR_RSP] = stack.pointer;
         return true;
     }
     if (!stack_peek(vcpu, &stack, outer, 2, operand_size) ||
@@ -290,6 +290,6 @@ bool far_return(struct vcpu *vcpu, unsigned operand_size, uint16_t release)
     /* The parameters are released from the outer stack as well. */
     struct stack final = stack_current(vcpu);
     stack_move(&final, release);
-    vcpu->registers[REG_RSP] = final.pointer;
+    vcpu->registers[GPR_RSP] = final.pointer;
     return true;
 }

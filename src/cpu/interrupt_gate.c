@@ -40,7 +40,7 @@ static bool enter_real(struct vcpu *vcpu, const struct exception *event)
     const uint64_t words[] = {vcpu->rflags, vcpu->segments[SEG_CS].selector, vcpu->rip};
     if (!stack_push(vcpu, &stack, words, 3, 2))
         return false;
-    vcpu->registers[REG_RSP] = stack.pointer;
+    vcpu->registers[GPR_RSP] = stack.pointer;
     vcpu->rflags &= ~(RFLAGS_IF | RFLAGS_TF | RFLAGS_AC);
     vcpu->rip = entry & 0xffff;
     segment_set_real(vcpu, SEG_CS, (uint16_t)(entry >> 16));
@@ -112,7 +112,7 @@ static bool long_stack(struct vcpu *vcpu, const struct descriptor *gate, unsigne
 {
     uint16_t unused;
     unsigned ist = gate->high & 7;
-    uint64_t pointer = vcpu->registers[REG_RSP];
+    uint64_t pointer = vcpu->registers[GPR_RSP];
     if (ist) {
         if (!tss_interrupt_stack(vcpu, ist, &pointer))
             return false;
@@ -138,7 +138,7 @@ static bool enter_long(struct vcpu *vcpu, enum interrupt_kind kind, const struct
         return false;
     const uint64_t words[] = {
         vcpu->segments[SEG_SS].selector,
-        vcpu->registers[REG_RSP],
+        vcpu->registers[GPR_RSP],
         flags_to_push(vcpu, kind, event),
         vcpu->segments[SEG_CS].selector,
         vcpu->rip,
@@ -149,7 +149,7 @@ static bool enter_long(struct vcpu *vcpu, enum interrupt_kind kind, const struct
     unsigned old_level = vcpu->cpl;
     if (!code_segment_enter(vcpu, &code, gate_selector(gate), level, gate_offset(gate)))
         return false;
-    vcpu->registers[REG_RSP] = stack.pointer;
+    vcpu->registers[GPR_RSP] = stack.pointer;
     if (level != old_level)
         vcpu->segments[SEG_SS] = (struct segment){
             .selector = (uint16_t)level, .attributes = (uint16_t)(level << SEGMENT_DPL_SHIFT)};
@@ -181,7 +181,7 @@ static unsigned legacy_frame(const struct vcpu *vcpu, enum interrupt_kind kind,
             words[count++] = vcpu->segments[v86_segments[i]].selector;
     if (inner) {
         words[count++] = vcpu->segments[SEG_SS].selector;
-        words[count++] = vcpu->registers[REG_RSP];
+        words[count++] = vcpu->registers[GPR_RSP];
     }
     words[count++] = flags_to_push(vcpu, kind, event);
     words[count++] = vcpu->segments[SEG_CS].selector;
@@ -222,7 +222,7 @@ static bool enter_legacy(struct vcpu *vcpu, enum interrupt_kind kind, const stru
         for (unsigned i = 0; i < ARRAY_SIZE(data); i++)
             vcpu->segments[data[i]] = (struct segment){0};
     }
-    vcpu->registers[REG_RSP] = stack.pointer;
+    vcpu->registers[GPR_RSP] = stack.pointer;
     if (inner)
         vcpu->segments[SEG_SS] = stack.segment;
     handler_flags(vcpu, gate);

@@ -43,7 +43,7 @@ static bool return_real(struct vcpu *vcpu, unsigned size)
     if (words[0] > vcpu->segments[SEG_CS].limit)
         return raise_error(vcpu, VECTOR_GP, 0);
     stack_move(&stack, 3 * size);
-    vcpu->registers[REG_RSP] = stack.pointer;
+    vcpu->registers[GPR_RSP] = stack.pointer;
     vcpu->rip = words[0];
     segment_set_real(vcpu, SEG_CS, (uint16_t)words[1]);
     uint64_t mask = flags_writable(vcpu, v86 ? 3 : 0, size);
@@ -64,7 +64,7 @@ static bool return_to_v86(struct vcpu *vcpu, const struct stack *stack, uint64_t
                          flags_writable(vcpu, 0, 4) | RFLAGS_VM | RFLAGS_VIF | RFLAGS_VIP);
     vcpu->cpl = 3;
     vcpu->rip = words[0] & 0xffff;
-    vcpu->registers[REG_RSP] = words[3];
+    vcpu->registers[GPR_RSP] = words[3];
     segment_set_real(vcpu, SEG_CS, (uint16_t)words[1]);
     for (unsigned i = 0; i < ARRAY_SIZE(order); i++)
         segment_set_real(vcpu, order[i], (uint16_t)words[4 + i]);
@@ -95,7 +95,7 @@ static bool return_protected(struct vcpu *vcpu, unsigned size)
         stack_move(&stack, 3 * size);
         if (!code_segment_enter(vcpu, &code, cs, vcpu->cpl, words[0]))
             return false;
-        vcpu->registers[REG_RSP] = stack.pointer;
+        vcpu->registers[GPR_RSP] = stack.pointer;
     }
     control_write_rflags(vcpu, flags, mask);
     return true;

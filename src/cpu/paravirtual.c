@@ -163,14 +163,14 @@ static long send_ipi(struct vcpu *vcpu)
     const uint64_t *registers = vcpu->registers;
     long count = 0;
     for (unsigned i = 0; i < vcpu->group->count; i++) {
-        uint64_t bit = i - registers[REG_RDX];
-        if (bit >= 128 || !(registers[bit < 64 ? REG_RBX : REG_RCX] >> bit % 64 & 1))
+        uint64_t bit = i - registers[GPR_RDX];
+        if (bit >= 128 || !(registers[bit < 64 ? GPR_RBX : GPR_RCX] >> bit % 64 & 1))
             continue;
-        bool nmi = (registers[REG_RSI] >> 8 & 7) == 4;
+        bool nmi = (registers[GPR_RSI] >> 8 & 7) == 4;
         if (nmi)
             vcpu_request(vcpu->group->vcpus[i], VCPU_REQUEST_NMI);
         else
-            apic_inject(vcpu->group->vcpus[i]->apic, (uint8_t)registers[REG_RSI], false);
+            apic_inject(vcpu->group->vcpus[i]->apic, (uint8_t)registers[GPR_RSI], false);
         count++;
     }
     return count;
@@ -182,11 +182,11 @@ void paravirtual_hypercall(struct vcpu *vcpu)
     long result = HYPERCALL_ERROR_UNKNOWN;
     if (vcpu->cpl)
         result = HYPERCALL_ERROR_PERMISSION;
-    else if (registers[REG_RAX] == HYPERCALL_KICK_CPU)
-        result = kick_cpu(vcpu, registers[REG_RCX]);
-    else if (registers[REG_RAX] == HYPERCALL_SEND_IPI)
+    else if (registers[GPR_RAX] == HYPERCALL_KICK_CPU)
+        result = kick_cpu(vcpu, registers[GPR_RCX]);
+    else if (registers[GPR_RAX] == HYPERCALL_SEND_IPI)
         result = send_ipi(vcpu);
-    registers[REG_RAX] = (uint64_t)result;
+    registers[GPR_RAX] = (uint64_t)result;
 }
 
 static const struct state_field paravirtual_fields[] = {

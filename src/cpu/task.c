@@ -227,6 +227,6 @@ bool task_switch(struct vcpu *vcpu, uint16_t selector, enum task_switch_reason r
     const uint64_t word = error_code;
     if (!stack_push(vcpu, &stack, &word, 1, task_format(&vcpu->tr)->width))
         return false;
-    vcpu->registers[REG_RSP] = stack.pointer;
+    vcpu->registers[GPR_RSP] = stack.pointer;
     return true;
 }

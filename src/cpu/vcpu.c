@@ -110,7 +110,7 @@ void vcpu_reset(struct vcpu *vcpu, bool init)
 {
     uint64_t cache_bits = init ? vcpu->cr0 & (CR0_CD | CR0_NW) : CR0_CD | CR0_NW;
     memset(vcpu->registers, 0, sizeof(vcpu->registers));
-    vcpu->registers[REG_RDX] = vcpu->model->signature;
+    vcpu->registers[GPR_RDX] = vcpu->model->signature;
     vcpu->rip = 0xfff0;
     vcpu->rflags = RFLAGS_FIXED;
     reset_segments(vcpu);

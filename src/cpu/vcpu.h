@@ -98,7 +98,7 @@ struct lazy_flags {
 
 struct vcpu {
     /* --- hot: what nearly every instruction touches --- */
-    uint64_t registers[REGISTER_FILE_SIZE]; /* REG_RAX ...; [REGISTER_ZERO] is always 0 */
+    uint64_t registers[REGISTER_FILE_SIZE]; /* GPR_RAX ...; [REGISTER_ZERO] is always 0 */
     uint64_t rip;
     uint64_t rflags; /* bit 1 always set */
     struct lazy_flags lazy;

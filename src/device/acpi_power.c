@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ACPI fixed hardware (ACPI 6.4 §4.8): PM1a events and control, the PM timer, the power button; and
- * the other ways a PC is reset: port 0xcf9, the keyboard controller's pulse, port 0x92. pvpanic:
+ * the other ways a PC is reset: the keyboard controller's pulse, port 0x92. pvpanic:
  * the guest's kernel says that it has panicked.
  */
 #include "base/clock.h"
@@ -25,7 +25,7 @@ struct acpi_power {
     pthread_mutex_t lock;
     uint16_t status, enable, control;
     struct irq_line sci;
-    struct bus_region regions[5];
+    struct bus_region regions[4];
 };
 
 /* The caller holds the lock. */
@@ -73,19 +73,6 @@ static void pm_write(void *opaque, uint64_t offset, uint64_t value, unsigned siz
     pthread_mutex_unlock(&power->lock);
 }
 
-/* Port 0xcf9: bit 2 going up resets. */
-static uint64_t reset_read(void *opaque, uint64_t offset, unsigned size)
-{
-    return 0;
-}
-
-static void reset_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
-{
-    struct acpi_power *power = opaque;
-    if (value & BIT(2))
-        bus_power(power->bus, BUS_POWER_RESET);
-}
-
 /* Keyboard controller, no keyboard: 0xff is what an empty port reads, so that drivers give up at
  * once. */
 static uint64_t keyboard_read(void *opaque, uint64_t offset, unsigned size)
@@ -128,7 +115,6 @@ static void pvpanic_write(void *opaque, uint64_t offset, uint64_t value, unsigne
 }
 
 static const struct bus_ops pm_ops = {pm_read, pm_write};
-static const struct bus_ops reset_ops = {reset_read, reset_write};
 static const struct bus_ops keyboard_ops = {keyboard_read, keyboard_write};
 static const struct bus_ops control_a_ops = {control_a_read, control_a_write};
 static const struct bus_ops pvpanic_ops = {pvpanic_read, pvpanic_write};
@@ -185,7 +171,6 @@ int acpi_power_create(struct bus *bus, struct error *error)
     bus_add_device(bus, &power->device);
     const struct bus_region regions[] = {
         {"acpi-pm", BUS_PORT, ACPI_PM_BASE, PM_SIZE, 4, &pm_ops, power},
-        {"reset", BUS_PORT, RESET_PORT, 1, 1, &reset_ops, power},
         {"keyboard", BUS_PORT, 0x64, 1, 1, &keyboard_ops, power},
         {"control-a", BUS_PORT, 0x92, 1, 1, &control_a_ops, power},
         {"pvpanic", BUS_PORT, PVPANIC_PORT, 1, 1, &pvpanic_ops, power},

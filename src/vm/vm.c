@@ -136,8 +136,8 @@ static void enter_kernel(struct vcpu *vcpu, const struct boot_entry *entry)
     }
     vcpu->idtr = (struct descriptor_table){0};
     vcpu->rip = entry->rip;
-    vcpu->registers[REG_RBX] = entry->rbx;
-    vcpu->registers[REG_RSI] = entry->rsi;
+    vcpu->registers[GPR_RBX] = entry->rbx;
+    vcpu->registers[GPR_RSI] = entry->rsi;
     mmu_flush_all(vcpu);
     vcpu_update_mode(vcpu);
 }

@@ -262,13 +262,13 @@ static void exchange_add_register(struct vcpu *vcpu, const struct op *op)
 static void cmpxchg_register(struct vcpu *vcpu, const struct op *op)
 {
     unsigned size = op->operand_size;
-    uint64_t accumulator = load_le(&vcpu->registers[REG_RAX], size);
+    uint64_t accumulator = load_le(&vcpu->registers[GPR_RAX], size);
     uint64_t old = load_le(op_register(vcpu, op->destination), size);
     set_sub_flags(vcpu, accumulator, old, (accumulator - old) & bytes_mask(size), size);
     if (accumulator == old)
         register_write(vcpu, op->destination, operand_value(vcpu, op), size);
     else
-        register_write(vcpu, REG_RAX * 8, old, size);
+        register_write(vcpu, GPR_RAX * 8, old, size);
     NEXT(vcpu, op);
 }
 
@@ -281,11 +281,11 @@ static inline enum mmu_status cmpxchg_memory_work(struct vcpu *vcpu, const struc
     bool split = modify.pointer == modify.bounce;
     if (split)
         pthread_mutex_lock(&vcpu->group->split_lock);
-    uint64_t accumulator = load_le(&vcpu->registers[REG_RAX], size), old = accumulator;
+    uint64_t accumulator = load_le(&vcpu->registers[GPR_RAX], size), old = accumulator;
     bool equal = compare_exchange(modify.pointer, &old, operand_value(vcpu, op), size);
     set_sub_flags(vcpu, accumulator, old, (accumulator - old) & bytes_mask(size), size);
     if (!equal)
-        register_write(vcpu, REG_RAX * 8, old, size);
+        register_write(vcpu, GPR_RAX * 8, old, size);
     return finish(vcpu, &modify, size, split);
 }
 DEFINE_HANDLER(cmpxchg_memory)
@@ -304,13 +304,13 @@ static inline enum mmu_status cmpxchg8b_work(struct vcpu *vcpu, const struct op 
     if (split)
         pthread_mutex_lock(&vcpu->group->split_lock);
     uint64_t *registers = vcpu->registers;
-    uint64_t old = registers[REG_RDX] << 32 | (uint32_t)registers[REG_RAX];
-    uint64_t fresh = registers[REG_RCX] << 32 | (uint32_t)registers[REG_RBX];
+    uint64_t old = registers[GPR_RDX] << 32 | (uint32_t)registers[GPR_RAX];
+    uint64_t fresh = registers[GPR_RCX] << 32 | (uint32_t)registers[GPR_RBX];
     bool equal = compare_exchange(modify.pointer, &old, fresh, 8);
     set_zero_flag(vcpu, equal);
     if (!equal) {
-        registers[REG_RAX] = (uint32_t)old;
-        registers[REG_RDX] = old >> 32;
+        registers[GPR_RAX] = (uint32_t)old;
+        registers[GPR_RDX] = old >> 32;
     }
     return finish(vcpu, &modify, 8, split);
 }
@@ -353,15 +353,15 @@ static inline enum mmu_status cmpxchg16b_work(struct vcpu *vcpu, const struct op
     void *pointer = split ? bounce : modify.pointer;
     if (split)
         memcpy(bounce, modify.bounce, 16);
-    uint64_t old[2] = {registers[REG_RAX], registers[REG_RDX]};
-    const uint64_t fresh[2] = {registers[REG_RBX], registers[REG_RCX]};
+    uint64_t old[2] = {registers[GPR_RAX], registers[GPR_RDX]};
+    const uint64_t fresh[2] = {registers[GPR_RBX], registers[GPR_RCX]};
     bool equal = compare_exchange16(pointer, old, fresh);
     if (split)
         memcpy(modify.bounce, bounce, 16);
     set_zero_flag(vcpu, equal);
     if (!equal) {
-        registers[REG_RAX] = old[0];
-        registers[REG_RDX] = old[1];
+        registers[GPR_RAX] = old[0];
+        registers[GPR_RDX] = old[1];
     }
     return modify_end(vcpu, &modify, 16);
 }

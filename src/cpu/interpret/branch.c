@@ -108,7 +108,7 @@ static uint64_t count_mask(const struct op *op)
 
 static void jump_count_zero(struct vcpu *vcpu, const struct op *op)
 {
-    if (vcpu->registers[REG_RCX] & count_mask(op))
+    if (vcpu->registers[GPR_RCX] & count_mask(op))
         NEXT(vcpu, op);
     jump_relative(vcpu, op);
 }
@@ -116,14 +116,14 @@ static void jump_count_zero(struct vcpu *vcpu, const struct op *op)
 /* condition: 0 LOOP, 1 LOOPE, 2 LOOPNE */
 static void loop_count(struct vcpu *vcpu, const struct op *op)
 {
-    uint64_t mask = count_mask(op), old = vcpu->registers[REG_RCX];
+    uint64_t mask = count_mask(op), old = vcpu->registers[GPR_RCX];
     uint64_t count = (old - 1) & mask;
     bool wanted = op->condition == 0 || (op->condition == 1) == flag_zero(vcpu);
     bool taken = count && wanted;
     if (taken && unlikely(!branch_check(vcpu, branch_target(vcpu, op))))
         FAULT(vcpu, op);
     /* A 32-bit count clears the upper half like any 32-bit result. */
-    vcpu->registers[REG_RCX] = mask == 0xffff ? (old & ~mask) | count : count;
+    vcpu->registers[GPR_RCX] = mask == 0xffff ? (old & ~mask) | count : count;
     if (!taken)
         NEXT(vcpu, op);
     branch_chain(vcpu, op, branch_target(vcpu, op));
@@ -192,7 +192,7 @@ static void call_memory(struct vcpu *vcpu, const struct op *op)
 static void return_near(struct vcpu *vcpu, const struct op *op)
 {
     uint64_t target;
-    uint64_t pointer = vcpu->registers[REG_RSP];
+    uint64_t pointer = vcpu->registers[GPR_RSP];
     if (unlikely(!stack_read_value(vcpu, pointer, &target, op->operand_size) ||
                  !branch_check(vcpu, target)))
         FAULT(vcpu, op);

@@ -78,7 +78,7 @@ static inline enum mmu_status xlat_work(struct vcpu *vcpu, const struct op *op)
     struct op table = *op;
     uint8_t value;
     table.displacement = register_get8(vcpu, AL_OFFSET);
-    table.base = REG_RBX;
+    table.base = GPR_RBX;
     table.index = REGISTER_ZERO;
     if (!operand_load8(vcpu, &table, &value))
         return MMU_FAULT;

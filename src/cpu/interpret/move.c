@@ -191,7 +191,7 @@ static void set_memory(struct vcpu *vcpu, const struct op *op)
 }
 
 #define RAX_OFFSET 0
-#define RDX_OFFSET (REG_RDX * 8)
+#define RDX_OFFSET (GPR_RDX * 8)
 
 /* CBW, CWDE, CDQE: widen the accumulator; CWD, CDQ, CQO: its sign into rDX. */
 static void cbw(struct vcpu *vcpu, const struct op *op)

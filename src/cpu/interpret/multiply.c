@@ -6,7 +6,7 @@
 
 #define AH_OFFSET  1
 #define RAX_OFFSET 0
-#define RDX_OFFSET (REG_RDX * 8)
+#define RDX_OFFSET (GPR_RDX * 8)
 
 static void set_product_flags(struct vcpu *vcpu, int64_t low, bool overflow)
 {

@@ -9,7 +9,7 @@
 /* op->extra: 1 when the port is the immediate, else it is in DX. */
 static uint16_t port_number(const struct vcpu *vcpu, const struct op *op)
 {
-    return (uint16_t)(op->extra ? op->immediate : vcpu->registers[REG_RDX]);
+    return (uint16_t)(op->extra ? op->immediate : vcpu->registers[GPR_RDX]);
 }
 
 static void set_accumulator(struct vcpu *vcpu, uint64_t value, unsigned size)
@@ -38,7 +38,7 @@ static void port_out(struct vcpu *vcpu, const struct op *op)
     uint16_t port = port_number(vcpu, op);
     if (!port_allowed(vcpu, port, size))
         FAULT(vcpu, op);
-    bus_write(vcpu->bus, BUS_PORT, port, vcpu->registers[REG_RAX] & bytes_mask(size), size);
+    bus_write(vcpu->bus, BUS_PORT, port, vcpu->registers[GPR_RAX] & bytes_mask(size), size);
     LEAVE(vcpu, op);
 }
 
@@ -56,8 +56,8 @@ static void advance(struct vcpu *vcpu, unsigned number, int64_t bytes, uint64_t 
 /* One element between memory and port. False: fault recorded. */
 static bool transfer(struct vcpu *vcpu, const struct op *op, bool in)
 {
-    unsigned size = op->operand_size, index = in ? REG_RDI : REG_RSI;
-    uint16_t port = (uint16_t)vcpu->registers[REG_RDX];
+    unsigned size = op->operand_size, index = in ? GPR_RDI : GPR_RSI;
+    uint16_t port = (uint16_t)vcpu->registers[GPR_RDX];
     uint64_t linear, value = 0, offset = vcpu->registers[index] & address_mask(op);
     if (!port_allowed(vcpu, port, size) ||
         !segment_linear(vcpu, op->segment, offset, size, in, &linear))
@@ -80,14 +80,14 @@ static bool transfer(struct vcpu *vcpu, const struct op *op, bool in)
 static void port_string(struct vcpu *vcpu, const struct op *op)
 {
     bool in = op->condition, repeat = op->flags & (OP_REPEAT | OP_REPEAT_NE);
-    if (repeat && !(vcpu->registers[REG_RCX] & address_mask(op)))
+    if (repeat && !(vcpu->registers[GPR_RCX] & address_mask(op)))
         LEAVE(vcpu, op);
     if (!transfer(vcpu, op, in))
         FAULT(vcpu, op);
     if (!repeat)
         LEAVE(vcpu, op);
-    advance(vcpu, REG_RCX, -1, address_mask(op));
-    if (!(vcpu->registers[REG_RCX] & address_mask(op)))
+    advance(vcpu, GPR_RCX, -1, address_mask(op));
+    if (!(vcpu->registers[GPR_RCX] & address_mask(op)))
         LEAVE(vcpu, op);
     FAULT(vcpu, op); /* nothing is raised: the same instruction again */
 }

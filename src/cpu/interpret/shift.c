@@ -106,7 +106,7 @@ static unsigned count_mask(unsigned bits)
 
 static unsigned shift_count(const struct vcpu *vcpu, const struct op *op, unsigned bits)
 {
-    uint64_t count = op->extra & COUNT_IN_CL ? vcpu->registers[REG_RCX] : op->extra;
+    uint64_t count = op->extra & COUNT_IN_CL ? vcpu->registers[GPR_RCX] : op->extra;
     return (unsigned)count & count_mask(bits);
 }
 

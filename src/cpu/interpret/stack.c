@@ -19,7 +19,7 @@ static bool stack_address(struct vcpu *vcpu, uint64_t pointer, unsigned size, bo
 
 enum mmu_status stack_push_value(struct vcpu *vcpu, uint64_t value, unsigned size)
 {
-    uint64_t pointer = vcpu->registers[REG_RSP] - size, linear;
+    uint64_t pointer = vcpu->registers[GPR_RSP] - size, linear;
     enum mmu_status status;
     if (!stack_address(vcpu, pointer, size, true, &linear))
         return MMU_FAULT;
@@ -47,27 +47,27 @@ bool stack_read_value(struct vcpu *vcpu, uint64_t pointer, uint64_t *value, unsi
 
 bool stack_pop_value(struct vcpu *vcpu, uint64_t *value, unsigned size)
 {
-    if (!stack_read_value(vcpu, vcpu->registers[REG_RSP], value, size))
+    if (!stack_read_value(vcpu, vcpu->registers[GPR_RSP], value, size))
         return false;
-    stack_pointer_set(vcpu, vcpu->registers[REG_RSP] + size);
+    stack_pointer_set(vcpu, vcpu->registers[GPR_RSP] + size);
     return true;
 }
 
 static void push64_register(struct vcpu *vcpu, const struct op *op)
 {
-    uint64_t pointer = vcpu->registers[REG_RSP] - 8;
+    uint64_t pointer = vcpu->registers[GPR_RSP] - 8;
     enum mmu_status status = access_store64(vcpu, pointer, register_get64(vcpu, op->destination));
     if (likely(status != MMU_FAULT))
-        vcpu->registers[REG_RSP] = pointer;
+        vcpu->registers[GPR_RSP] = pointer;
     NEXT_AFTER_STORE(vcpu, op, status);
 }
 
 static void pop64_register(struct vcpu *vcpu, const struct op *op)
 {
     uint64_t value;
-    if (unlikely(access_load64(vcpu, vcpu->registers[REG_RSP], &value) != MMU_OK))
+    if (unlikely(access_load64(vcpu, vcpu->registers[GPR_RSP], &value) != MMU_OK))
         FAULT(vcpu, op);
-    vcpu->registers[REG_RSP] += 8;
+    vcpu->registers[GPR_RSP] += 8;
     register_set64(vcpu, op->destination, value);
     NEXT(vcpu, op);
 }
@@ -117,14 +117,14 @@ DEFINE_HANDLER(pop_register)
  * back. */
 static inline enum mmu_status pop_memory_work(struct vcpu *vcpu, const struct op *op)
 {
-    uint64_t value, gva, old = vcpu->registers[REG_RSP];
+    uint64_t value, gva, old = vcpu->registers[GPR_RSP];
     if (!stack_pop_value(vcpu, &value, op->operand_size))
         return MMU_FAULT;
     enum mmu_status status = MMU_FAULT;
     if (op_linear(vcpu, op, op->operand_size, true, &gva))
         status = mmu_write(vcpu, gva, &value, op->operand_size, vcpu->mmu_mode);
     if (status == MMU_FAULT)
-        vcpu->registers[REG_RSP] = old;
+        vcpu->registers[GPR_RSP] = old;
     return status;
 }
 DEFINE_HANDLER(pop_memory)
@@ -133,7 +133,7 @@ static inline enum mmu_status push_all_work(struct vcpu *vcpu, const struct op *
 {
     unsigned size = op->operand_size;
     uint8_t bytes[32];
-    uint64_t pointer = vcpu->registers[REG_RSP] - 8 * size, linear;
+    uint64_t pointer = vcpu->registers[GPR_RSP] - 8 * size, linear;
     for (unsigned i = 0; i < 8; i++)
         store_le(bytes + (7 - i) * size, vcpu->registers[i], size);
     if (!stack_address(vcpu, pointer, 8 * size, true, &linear))
@@ -149,13 +149,13 @@ static inline enum mmu_status pop_all_work(struct vcpu *vcpu, const struct op *o
 {
     unsigned size = op->operand_size;
     uint8_t bytes[32];
-    uint64_t pointer = vcpu->registers[REG_RSP], linear;
+    uint64_t pointer = vcpu->registers[GPR_RSP], linear;
     if (!stack_address(vcpu, pointer, 8 * size, false, &linear) ||
         mmu_read(vcpu, linear, bytes, 8 * size, vcpu->mmu_mode) == MMU_FAULT)
         return MMU_FAULT;
     for (unsigned i = 0; i < 8; i++) {
         uint64_t value = load_le(bytes + (7 - i) * size, size);
-        if (i == REG_RSP)
+        if (i == GPR_RSP)
             continue;
         if (size == 2)
             register_set16(vcpu, (uint8_t)(i * 8), (uint16_t)value);
@@ -178,11 +178,11 @@ static void set_sized(struct vcpu *vcpu, unsigned number, uint64_t value, unsign
 static inline enum mmu_status leave_frame_work(struct vcpu *vcpu, const struct op *op)
 {
     uint64_t value, mask = stack_pointer_mask(vcpu);
-    uint64_t pointer = vcpu->registers[REG_RBP] & mask;
+    uint64_t pointer = vcpu->registers[GPR_RBP] & mask;
     if (!stack_read_value(vcpu, pointer, &value, op->operand_size))
         return MMU_FAULT;
     stack_pointer_set(vcpu, pointer + op->operand_size);
-    set_sized(vcpu, REG_RBP, value, op->operand_size);
+    set_sized(vcpu, GPR_RBP, value, op->operand_size);
     return MMU_OK;
 }
 DEFINE_HANDLER(leave_frame)
@@ -191,25 +191,25 @@ DEFINE_HANDLER(leave_frame)
 static inline enum mmu_status enter_frame_work(struct vcpu *vcpu, const struct op *op)
 {
     unsigned size = op->operand_size, level = op->extra & 31;
-    uint64_t old_rsp = vcpu->registers[REG_RSP], value;
-    enum mmu_status status = stack_push_value(vcpu, vcpu->registers[REG_RBP], size);
-    uint64_t frame = vcpu->registers[REG_RSP];
+    uint64_t old_rsp = vcpu->registers[GPR_RSP], value;
+    enum mmu_status status = stack_push_value(vcpu, vcpu->registers[GPR_RBP], size);
+    uint64_t frame = vcpu->registers[GPR_RSP];
     for (unsigned i = 1; i < level && status != MMU_FAULT; i++)
-        status = stack_read_value(vcpu, vcpu->registers[REG_RBP] - i * size, &value, size)
+        status = stack_read_value(vcpu, vcpu->registers[GPR_RBP] - i * size, &value, size)
                      ? stack_push_value(vcpu, value, size)
                      : MMU_FAULT;
     if (level && status != MMU_FAULT)
         status = stack_push_value(vcpu, frame, size);
-    uint64_t final = vcpu->registers[REG_RSP] - (op->immediate & 0xffff), linear;
+    uint64_t final = vcpu->registers[GPR_RSP] - (op->immediate & 0xffff), linear;
     /* The new top must be writable. */
     if (status != MMU_FAULT && (!stack_address(vcpu, final, size, true, &linear) ||
                                 !mmu_probe_write(vcpu, linear, size, vcpu->mmu_mode)))
         status = MMU_FAULT;
     if (status == MMU_FAULT) {
-        vcpu->registers[REG_RSP] = old_rsp;
+        vcpu->registers[GPR_RSP] = old_rsp;
         return MMU_FAULT;
     }
-    set_sized(vcpu, REG_RBP, frame, size);
+    set_sized(vcpu, GPR_RBP, frame, size);
     stack_pointer_set(vcpu, final);
     return status;
 }

@@ -17,8 +17,8 @@ static inline uint64_t stack_pointer_mask(const struct vcpu *vcpu)
 static inline void stack_pointer_set(struct vcpu *vcpu, uint64_t pointer)
 {
     uint64_t mask = stack_pointer_mask(vcpu);
-    uint64_t kept = mask == 0xffff ? vcpu->registers[REG_RSP] & ~mask : 0;
-    vcpu->registers[REG_RSP] = kept | (pointer & mask);
+    uint64_t kept = mask == 0xffff ? vcpu->registers[GPR_RSP] & ~mask : 0;
+    vcpu->registers[GPR_RSP] = kept | (pointer & mask);
 }
 
 /* size: 2, 4 or 8. rSP changes only when the access succeeds. */

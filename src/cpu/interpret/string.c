@@ -41,11 +41,11 @@ static int64_t element_step(const struct vcpu *vcpu, const struct op *op)
 static bool string_linear(struct vcpu *vcpu, const struct op *op, unsigned number, bool write,
                           unsigned size, uint64_t *linear)
 {
-    unsigned segment = number == REG_RDI ? SEG_ES : op->segment;
+    unsigned segment = number == GPR_RDI ? SEG_ES : op->segment;
     uint64_t offset = vcpu->registers[number] & address_mask(op);
     if (op->flags & OP_CHECKED)
         return segment_linear(vcpu, segment, offset, size, write, linear);
-    if (number == REG_RDI)
+    if (number == GPR_RDI)
         segment = SEG_COUNT;
     *linear = offset + vcpu->segment_bases[segment];
     return true;
@@ -68,7 +68,7 @@ static bool load_element(struct vcpu *vcpu, const struct op *op, unsigned number
 static enum mmu_status store_element(struct vcpu *vcpu, const struct op *op, uint64_t value)
 {
     uint64_t linear;
-    if (!string_linear(vcpu, op, REG_RDI, true, op->operand_size, &linear))
+    if (!string_linear(vcpu, op, GPR_RDI, true, op->operand_size, &linear))
         return MMU_FAULT;
     return mmu_write(vcpu, linear, &value, op->operand_size, vcpu->mmu_mode);
 }
@@ -76,32 +76,32 @@ static enum mmu_status store_element(struct vcpu *vcpu, const struct op *op, uin
 static enum mmu_status movs_element(struct vcpu *vcpu, const struct op *op, bool *more)
 {
     uint64_t value;
-    if (!load_element(vcpu, op, REG_RSI, &value))
+    if (!load_element(vcpu, op, GPR_RSI, &value))
         return MMU_FAULT;
     enum mmu_status status = store_element(vcpu, op, value);
     if (status == MMU_FAULT)
         return status;
-    advance(vcpu, REG_RSI, element_step(vcpu, op), address_mask(op));
-    advance(vcpu, REG_RDI, element_step(vcpu, op), address_mask(op));
+    advance(vcpu, GPR_RSI, element_step(vcpu, op), address_mask(op));
+    advance(vcpu, GPR_RDI, element_step(vcpu, op), address_mask(op));
     return status;
 }
 
 static enum mmu_status stos_element(struct vcpu *vcpu, const struct op *op, bool *more)
 {
-    enum mmu_status status = store_element(vcpu, op, vcpu->registers[REG_RAX]);
+    enum mmu_status status = store_element(vcpu, op, vcpu->registers[GPR_RAX]);
     if (status != MMU_FAULT)
-        advance(vcpu, REG_RDI, element_step(vcpu, op), address_mask(op));
+        advance(vcpu, GPR_RDI, element_step(vcpu, op), address_mask(op));
     return status;
 }
 
 static enum mmu_status lods_element(struct vcpu *vcpu, const struct op *op, bool *more)
 {
-    uint64_t value, old = vcpu->registers[REG_RAX];
-    if (!load_element(vcpu, op, REG_RSI, &value))
+    uint64_t value, old = vcpu->registers[GPR_RAX];
+    if (!load_element(vcpu, op, GPR_RSI, &value))
         return MMU_FAULT;
     uint64_t mask = bytes_mask(op->operand_size);
-    vcpu->registers[REG_RAX] = op->operand_size >= 4 ? value : (old & ~mask) | value;
-    advance(vcpu, REG_RSI, element_step(vcpu, op), address_mask(op));
+    vcpu->registers[GPR_RAX] = op->operand_size >= 4 ? value : (old & ~mask) | value;
+    advance(vcpu, GPR_RSI, element_step(vcpu, op), address_mask(op));
     return MMU_OK;
 }
 
@@ -122,29 +122,29 @@ static bool repeat_goes_on(const struct vcpu *vcpu, const struct op *op)
 static enum mmu_status cmps_element(struct vcpu *vcpu, const struct op *op, bool *more)
 {
     uint64_t a, b;
-    if (!load_element(vcpu, op, REG_RSI, &a) || !load_element(vcpu, op, REG_RDI, &b))
+    if (!load_element(vcpu, op, GPR_RSI, &a) || !load_element(vcpu, op, GPR_RDI, &b))
         return MMU_FAULT;
     compare_flags(vcpu, a, b, op->operand_size);
-    advance(vcpu, REG_RSI, element_step(vcpu, op), address_mask(op));
-    advance(vcpu, REG_RDI, element_step(vcpu, op), address_mask(op));
+    advance(vcpu, GPR_RSI, element_step(vcpu, op), address_mask(op));
+    advance(vcpu, GPR_RDI, element_step(vcpu, op), address_mask(op));
     *more = repeat_goes_on(vcpu, op);
     return MMU_OK;
 }
 
 static enum mmu_status scas_element(struct vcpu *vcpu, const struct op *op, bool *more)
 {
-    uint64_t b, a = vcpu->registers[REG_RAX] & bytes_mask(op->operand_size);
-    if (!load_element(vcpu, op, REG_RDI, &b))
+    uint64_t b, a = vcpu->registers[GPR_RAX] & bytes_mask(op->operand_size);
+    if (!load_element(vcpu, op, GPR_RDI, &b))
         return MMU_FAULT;
     compare_flags(vcpu, a, b, op->operand_size);
-    advance(vcpu, REG_RDI, element_step(vcpu, op), address_mask(op));
+    advance(vcpu, GPR_RDI, element_step(vcpu, op), address_mask(op));
     *more = repeat_goes_on(vcpu, op);
     return MMU_OK;
 }
 
 static uint64_t repeat_count(const struct vcpu *vcpu, const struct op *op)
 {
-    return vcpu->registers[REG_RCX] & address_mask(op);
+    return vcpu->registers[GPR_RCX] & address_mask(op);
 }
 
 /* Elements that can go in one piece: up to the end of the page, and no more than the count. */
@@ -185,10 +185,10 @@ static uint64_t bulk(struct vcpu *vcpu, const struct op *op, bool copy)
     uint64_t to, from = 0, count = repeat_count(vcpu, op);
     if (vcpu->rflags & RFLAGS_DF || op->flags & OP_CHECKED || op->flags & OP_ADDRESS16)
         return 0;
-    string_linear(vcpu, op, REG_RDI, true, size, &to);
+    string_linear(vcpu, op, GPR_RDI, true, size, &to);
     count = bulk_elements(to, size, count);
     if (copy) {
-        string_linear(vcpu, op, REG_RSI, false, size, &from);
+        string_linear(vcpu, op, GPR_RSI, false, size, &from);
         count = bulk_elements(from, size, count);
     }
     if (count < 2)
@@ -202,12 +202,12 @@ static uint64_t bulk(struct vcpu *vcpu, const struct op *op, bool copy)
     }
     if (copy) {
         copy_up(target, source, size, count);
-        advance(vcpu, REG_RSI, bytes, address_mask(op));
+        advance(vcpu, GPR_RSI, bytes, address_mask(op));
     } else {
-        fill(target, vcpu->registers[REG_RAX], size, count);
+        fill(target, vcpu->registers[GPR_RAX], size, count);
     }
-    advance(vcpu, REG_RDI, bytes, address_mask(op));
-    advance(vcpu, REG_RCX, -(int64_t)count, address_mask(op));
+    advance(vcpu, GPR_RDI, bytes, address_mask(op));
+    advance(vcpu, GPR_RCX, -(int64_t)count, address_mask(op));
     return count;
 }
 
@@ -226,7 +226,7 @@ static enum string_result repeat(struct vcpu *vcpu, const struct op *op, element
         enum mmu_status status = element(vcpu, op, &more);
         if (status == MMU_FAULT)
             return STRING_FAULT;
-        advance(vcpu, REG_RCX, -1, address_mask(op));
+        advance(vcpu, GPR_RCX, -1, address_mask(op));
         if (!more)
             return STRING_DONE;
         if (status == MMU_CODE)

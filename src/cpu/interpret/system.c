@@ -96,11 +96,11 @@ static void cpuid(struct vcpu *vcpu, const struct op *op)
 {
     uint64_t *registers = vcpu->registers;
     struct cpuid_result result =
-        cpuid_query(vcpu, (uint32_t)registers[REG_RAX], (uint32_t)registers[REG_RCX]);
-    registers[REG_RAX] = result.eax;
-    registers[REG_RBX] = result.ebx;
-    registers[REG_RCX] = result.ecx;
-    registers[REG_RDX] = result.edx;
+        cpuid_query(vcpu, (uint32_t)registers[GPR_RAX], (uint32_t)registers[GPR_RCX]);
+    registers[GPR_RAX] = result.eax;
+    registers[GPR_RBX] = result.ebx;
+    registers[GPR_RCX] = result.ecx;
+    registers[GPR_RDX] = result.edx;
     NEXT(vcpu, op);
 }
 
@@ -111,8 +111,8 @@ static bool tsc_allowed(struct vcpu *vcpu)
 
 static void set_edx_eax(struct vcpu *vcpu, uint64_t value)
 {
-    vcpu->registers[REG_RAX] = (uint32_t)value;
-    vcpu->registers[REG_RDX] = value >> 32;
+    vcpu->registers[GPR_RAX] = (uint32_t)value;
+    vcpu->registers[GPR_RDX] = value >> 32;
 }
 
 static void rdtsc(struct vcpu *vcpu, const struct op *op)
@@ -128,7 +128,7 @@ static void rdtscp(struct vcpu *vcpu, const struct op *op)
     if (!tsc_allowed(vcpu))
         FAULT(vcpu, op);
     set_edx_eax(vcpu, tsc_read(vcpu));
-    vcpu->registers[REG_RCX] = (uint32_t)vcpu->tsc_aux;
+    vcpu->registers[GPR_RCX] = (uint32_t)vcpu->tsc_aux;
     NEXT(vcpu, op);
 }
 
@@ -142,7 +142,7 @@ static void rdpmc(struct vcpu *vcpu, const struct op *op)
 static void rdmsr(struct vcpu *vcpu, const struct op *op)
 {
     uint64_t value;
-    if (!privileged(vcpu) || !msr_read(vcpu, (uint32_t)vcpu->registers[REG_RCX], &value))
+    if (!privileged(vcpu) || !msr_read(vcpu, (uint32_t)vcpu->registers[GPR_RCX], &value))
         FAULT(vcpu, op);
     set_edx_eax(vcpu, value);
     LEAVE(vcpu, op);
@@ -150,9 +150,9 @@ static void rdmsr(struct vcpu *vcpu, const struct op *op)
 
 static void wrmsr(struct vcpu *vcpu, const struct op *op)
 {
-    uint64_t value = vcpu->registers[REG_RDX] << 32 | (uint32_t)vcpu->registers[REG_RAX];
+    uint64_t value = vcpu->registers[GPR_RDX] << 32 | (uint32_t)vcpu->registers[GPR_RAX];
     LEAVE_OR_FAULT(vcpu, op,
-                   privileged(vcpu) && msr_write(vcpu, (uint32_t)vcpu->registers[REG_RCX], value));
+                   privileged(vcpu) && msr_write(vcpu, (uint32_t)vcpu->registers[GPR_RCX], value));
 }
 
 /* RDRAND and RDSEED: CF says that there was a number; the host always has one. */
@@ -454,7 +454,7 @@ static void rdpkru(struct vcpu *vcpu, const struct op *op)
 {
     if (!keys_enabled(vcpu))
         FAULT(vcpu, op);
-    if ((uint32_t)vcpu->registers[REG_RCX]) {
+    if ((uint32_t)vcpu->registers[GPR_RCX]) {
         raise_error(vcpu, VECTOR_GP, 0);
         FAULT(vcpu, op);
     }
@@ -466,11 +466,11 @@ static void wrpkru(struct vcpu *vcpu, const struct op *op)
 {
     if (!keys_enabled(vcpu))
         FAULT(vcpu, op);
-    if ((uint32_t)vcpu->registers[REG_RCX] || (uint32_t)vcpu->registers[REG_RDX]) {
+    if ((uint32_t)vcpu->registers[GPR_RCX] || (uint32_t)vcpu->registers[GPR_RDX]) {
         raise_error(vcpu, VECTOR_GP, 0);
         FAULT(vcpu, op);
     }
-    uint32_t value = (uint32_t)vcpu->registers[REG_RAX];
+    uint32_t value = (uint32_t)vcpu->registers[GPR_RAX];
     if (value != vcpu->pkru) {
         vcpu->pkru = value;
         mmu_flush_all(vcpu);
@@ -572,7 +572,7 @@ static void push_segment(struct vcpu *vcpu, const struct op *op)
 
 static void pop_segment(struct vcpu *vcpu, const struct op *op)
 {
-    uint64_t value, pointer = vcpu->registers[REG_RSP];
+    uint64_t value, pointer = vcpu->registers[GPR_RSP];
     if (!stack_read_value(vcpu, pointer, &value, op->operand_size) ||
         !segment_load(vcpu, op->condition, (uint16_t)value))
         FAULT(vcpu, op);

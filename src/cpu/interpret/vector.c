@@ -394,9 +394,9 @@ static inline enum mmu_status masked_store_work(struct vcpu *vcpu, const struct 
         memcpy(data, xmm(vcpu, op->destination), 16);
         memcpy(mask, xmm(vcpu, op->source), 16);
     }
-    uint64_t gva = vcpu->registers[REG_RDI] + vcpu->segment_bases[op->segment];
+    uint64_t gva = vcpu->registers[GPR_RDI] + vcpu->segment_bases[op->segment];
     if (op->flags & OP_ADDRESS32)
-        gva = (uint32_t)vcpu->registers[REG_RDI] + vcpu->segment_bases[op->segment];
+        gva = (uint32_t)vcpu->registers[GPR_RDI] + vcpu->segment_bases[op->segment];
     enum mmu_status status = MMU_OK;
     for (unsigned i = 0; i < size && status != MMU_FAULT; i++)
         if (mask[i] & 0x80)

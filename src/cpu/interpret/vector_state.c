@@ -247,7 +247,7 @@ static void pkru_to_image(struct vcpu *vcpu)
 
 static uint64_t requested_components(const struct vcpu *vcpu)
 {
-    uint64_t mask = vcpu->registers[REG_RDX] << 32 | (uint32_t)vcpu->registers[REG_RAX];
+    uint64_t mask = vcpu->registers[GPR_RDX] << 32 | (uint32_t)vcpu->registers[GPR_RAX];
     return mask & vcpu->xcr0;
 }
 
@@ -408,7 +408,7 @@ static void xrstor(struct vcpu *vcpu, const struct op *op)
 
 static void xgetbv(struct vcpu *vcpu, const struct op *op)
 {
-    uint32_t index = (uint32_t)vcpu->registers[REG_RCX];
+    uint32_t index = (uint32_t)vcpu->registers[GPR_RCX];
     bool one = index == 1 && vcpu->model->leafd1_eax & BIT(2);
     if (!(vcpu->cr4 & CR4_OSXSAVE)) {
         raise_exception(vcpu, VECTOR_UD);
@@ -424,19 +424,19 @@ static void xgetbv(struct vcpu *vcpu, const struct op *op)
         pkru_to_image(vcpu);
         value &= components_in_use(vcpu);
     }
-    vcpu->registers[REG_RAX] = (uint32_t)value;
-    vcpu->registers[REG_RDX] = value >> 32;
+    vcpu->registers[GPR_RAX] = (uint32_t)value;
+    vcpu->registers[GPR_RDX] = value >> 32;
     NEXT(vcpu, op);
 }
 
 static void xsetbv(struct vcpu *vcpu, const struct op *op)
 {
-    uint64_t value = vcpu->registers[REG_RDX] << 32 | (uint32_t)vcpu->registers[REG_RAX];
+    uint64_t value = vcpu->registers[GPR_RDX] << 32 | (uint32_t)vcpu->registers[GPR_RAX];
     if (!(vcpu->cr4 & CR4_OSXSAVE)) {
         raise_exception(vcpu, VECTOR_UD);
         FAULT(vcpu, op);
     }
-    if (vcpu->cpl || (uint32_t)vcpu->registers[REG_RCX]) {
+    if (vcpu->cpl || (uint32_t)vcpu->registers[GPR_RCX]) {
         raise_error(vcpu, VECTOR_GP, 0);
         FAULT(vcpu, op);
     }
