@@ -471,8 +471,6 @@ static uint64_t hidden_properties(const struct selection *selection)
         const ZydisDecodedOperand *operand = &selection->operands[i];
         if (operand->type != ZYDIS_OPERAND_TYPE_REGISTER)
             continue;
-        if (operand->reg.value == ZYDIS_REGISTER_MXCSR)
-            properties |= VECTOR_FLOAT;
         if (operand->reg.value >= ZYDIS_REGISTER_FLAGS &&
             operand->reg.value <= ZYDIS_REGISTER_RFLAGS)
             properties |= VECTOR_FLAGS;
@@ -485,6 +483,8 @@ static op_handler *select_native(struct selection *selection, enum vector_kind k
     struct op *op = selection->op;
     op->condition = kind;
     op->immediate = hidden_properties(selection);
+    if (kind == KIND_SSE) /* Zydis does not say which of these use MXCSR */
+        op->immediate |= VECTOR_FLOAT;
     if (kind == KIND_X87 && is_waiting(selection->instruction.mnemonic))
         op->immediate |= VECTOR_WAITING;
     if (kind == KIND_MMX)
