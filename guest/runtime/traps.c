@@ -112,7 +112,8 @@ struct trap user_catch(void *code, word stack, void *argument)
 void machine_power_off(void)
 {
     print("END\n");
-    port_write16(0x604, 0x2000); /* ACPI PM1a control: SLP_EN, S5 */
+    port_write16(0x604, 0x2000 | 5 << 10); /* ACPI PM1a control: SLP_EN, nacre's S5 */
+    port_write16(0x604, 0x2000);           /* QEMU's */
     for (;;)
         __asm__ volatile("cli; hlt");
 }

@@ -80,6 +80,64 @@ static int load_segment(const struct boot_options *options, const struct file_vi
     return 0;
 }
 
+/* Where the program headers lie. PVH kernels come as 64-bit and as 32-bit files. */
+struct programs {
+    uint64_t offset;
+    unsigned count;
+    bool is_64bit;
+};
+
+static size_t program_size(const struct programs *programs)
+{
+    return programs->is_64bit ? sizeof(Elf64_Phdr) : sizeof(Elf32_Phdr);
+}
+
+static int programs_find(const struct boot_options *options, const struct file_view *kernel,
+                         struct programs *programs, struct error *error)
+{
+    Elf64_Ehdr header;
+    Elf32_Ehdr header32;
+    unsigned machine, entry_size;
+    memcpy(&header, kernel->bytes, sizeof(header));
+    memcpy(&header32, kernel->bytes, sizeof(header32));
+    programs->is_64bit = header.e_ident[EI_CLASS] == ELFCLASS64;
+    if (programs->is_64bit) {
+        machine = header.e_machine;
+        entry_size = header.e_phentsize;
+        programs->offset = header.e_phoff;
+        programs->count = header.e_phnum;
+    } else {
+        machine = header32.e_machine;
+        entry_size = header32.e_phentsize;
+        programs->offset = header32.e_phoff;
+        programs->count = header32.e_phnum;
+    }
+    if (machine != (programs->is_64bit ? EM_X86_64 : EM_386))
+        return bad(options, "is not an x86 ELF file", error);
+    uint64_t size = (uint64_t)programs->count * program_size(programs);
+    if (entry_size != program_size(programs) || !range_within(programs->offset, size, kernel->size))
+        return bad(options, "file is truncated or damaged", error);
+    return 0;
+}
+
+static Elf64_Phdr program_read(const struct file_view *kernel, const struct programs *programs,
+                               unsigned index)
+{
+    const uint8_t *bytes = kernel->bytes + programs->offset + index * program_size(programs);
+    Elf64_Phdr program;
+    Elf32_Phdr narrow;
+    if (programs->is_64bit) {
+        memcpy(&program, bytes, sizeof(program));
+        return program;
+    }
+    memcpy(&narrow, bytes, sizeof(narrow));
+    return (Elf64_Phdr){.p_type = narrow.p_type,
+                        .p_offset = narrow.p_offset,
+                        .p_paddr = narrow.p_paddr,
+                        .p_filesz = narrow.p_filesz,
+                        .p_memsz = narrow.p_memsz};
+}
+
 static int write_start_info(const struct boot_options *options, const struct file_view *initrd,
                             struct memory *memory, uint64_t kernel_end, struct error *error)
 {
@@ -116,25 +174,21 @@ int elf_load(const struct boot_options *options, const struct file_view *kernel,
              const struct file_view *initrd, struct memory *memory, struct boot_entry *entry,
              struct error *error)
 {
-    Elf64_Ehdr header;
-    memcpy(&header, kernel->bytes, sizeof(header));
-    if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_machine != EM_X86_64)
-        return bad(options, "is not an x86-64 ELF file", error);
-    if (header.e_phentsize != sizeof(Elf64_Phdr) ||
-        !range_within(header.e_phoff, (uint64_t)header.e_phnum * sizeof(Elf64_Phdr), kernel->size))
-        return bad(options, "file is truncated or damaged", error);
+    struct programs programs;
+    int result = programs_find(options, kernel, &programs, error);
+    if (result < 0)
+        return result;
     if (strlen(options->command_line) >= BOOT_COMMAND_LINE_MAX)
         return error_set(error, E2BIG, "--append: command line is too long");
     uint64_t start = 0, end = 0;
     bool found = false;
-    for (unsigned i = 0; i < header.e_phnum; i++) {
-        Elf64_Phdr segment;
-        memcpy(&segment, kernel->bytes + header.e_phoff + i * sizeof(segment), sizeof(segment));
+    for (unsigned i = 0; i < programs.count; i++) {
+        Elf64_Phdr segment = program_read(kernel, &programs, i);
         if (segment.p_type == PT_NOTE)
             found |= find_note(kernel, &segment, &start);
         if (segment.p_type != PT_LOAD || !segment.p_memsz)
             continue;
-        int result = load_segment(options, kernel, &segment, memory, &end, error);
+        result = load_segment(options, kernel, &segment, memory, &end, error);
         if (result < 0)
             return result;
     }
@@ -142,7 +196,7 @@ int elf_load(const struct boot_options *options, const struct file_view *kernel,
         return bad(options,
                    "has no PVH entry note; use a bzImage, or a kernel built with CONFIG_PVH",
                    error);
-    int result = write_start_info(options, initrd, memory, end, error);
+    result = write_start_info(options, initrd, memory, end, error);
     if (result < 0)
         return result;
     *entry = (struct boot_entry){.protocol = BOOT_PVH, .rip = start, .rbx = BOOT_PVH_INFO};

@@ -3,6 +3,7 @@
  * code. */
 #include "cpu/interpret/stack.h"
 
+#include "cpu/exception.h"
 #include "cpu/interpret/operand.h"
 #include "cpu/segmentation.h"
 
@@ -17,6 +18,14 @@ static bool stack_address(struct vcpu *vcpu, uint64_t pointer, unsigned size, bo
     return segment_linear(vcpu, SEG_SS, pointer & stack_pointer_mask(vcpu), size, write, linear);
 }
 
+/* The MMU calls a non-canonical address #GP; on the stack it is #SS. APM vol. 2 §8.2.13 */
+static enum mmu_status stack_fault(struct vcpu *vcpu)
+{
+    if (vcpu->exception.vector == VECTOR_GP)
+        vcpu->exception.vector = VECTOR_SS;
+    return MMU_FAULT;
+}
+
 enum mmu_status stack_push_value(struct vcpu *vcpu, uint64_t value, unsigned size)
 {
     uint64_t pointer = vcpu->registers[GPR_RSP] - size, linear;
@@ -29,8 +38,9 @@ enum mmu_status stack_push_value(struct vcpu *vcpu, uint64_t value, unsigned siz
         status = access_store32(vcpu, linear, (uint32_t)value);
     else
         status = access_store16(vcpu, linear, (uint16_t)value);
-    if (likely(status != MMU_FAULT))
-        stack_pointer_set(vcpu, pointer);
+    if (unlikely(status == MMU_FAULT))
+        return stack_fault(vcpu);
+    stack_pointer_set(vcpu, pointer);
     return status;
 }
 
@@ -40,9 +50,10 @@ bool stack_read_value(struct vcpu *vcpu, uint64_t pointer, uint64_t *value, unsi
     *value = 0;
     if (!stack_address(vcpu, pointer, size, false, &linear))
         return false;
-    if (likely(size == 8))
-        return access_load64(vcpu, linear, value) == MMU_OK;
-    return mmu_read(vcpu, linear, value, size, vcpu->mmu_mode) != MMU_FAULT;
+    enum mmu_status status = likely(size == 8)
+                                 ? access_load64(vcpu, linear, value)
+                                 : mmu_read(vcpu, linear, value, size, vcpu->mmu_mode);
+    return likely(status != MMU_FAULT) || stack_fault(vcpu) == MMU_OK;
 }
 
 bool stack_pop_value(struct vcpu *vcpu, uint64_t *value, unsigned size)
