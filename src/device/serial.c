@@ -7,7 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define FIFO_SIZE 16
+#define FIFO_SIZE           16
+#define POLLS_OF_A_LISTENER 16
 
 enum { REG_DATA, REG_IER, REG_IIR_FCR, REG_LCR, REG_MCR, REG_LSR, REG_MSR, REG_SCRATCH };
 
@@ -40,6 +41,7 @@ struct serial {
     uint8_t ier, fcr, lcr, mcr, scratch, lsr, msr_delta;
     uint16_t divisor;
     bool transmit_interrupt; /* THR became empty and nobody has looked yet */
+    uint8_t status_polls;    /* reads of LSR in a row */
     uint8_t fifo[FIFO_SIZE];
     uint8_t fifo_head, fifo_count;
     int irq_level;
@@ -56,6 +58,21 @@ static unsigned trigger_level(const struct serial *serial)
 {
     static const uint8_t levels[] = {1, 4, 8, 14};
     return serial->fcr & FCR_ENABLE ? levels[serial->fcr >> 6] : 1;
+}
+
+/*
+ * Does anybody in the guest take what comes? A driver clears the FIFO when it starts, so what is
+ * sent before would be lost. Drivers enable the receive interrupt; those that poll read LSR again
+ * and again (the transmitter is always idle: nobody waits for that).
+ */
+static bool guest_listens(const struct serial *serial)
+{
+    return serial->ier & IER_RECEIVE || serial->status_polls == POLLS_OF_A_LISTENER;
+}
+
+static unsigned fifo_room(const struct serial *serial)
+{
+    return guest_listens(serial) ? fifo_capacity(serial) - serial->fifo_count : 0;
 }
 
 /* The interrupt with the highest priority, as IIR shows it. */
@@ -118,6 +135,8 @@ static uint8_t modem_status(struct serial *serial)
 static uint8_t line_status(struct serial *serial)
 {
     uint8_t value = serial->lsr | LSR_IDLE | (serial->fifo_count ? LSR_READY : 0);
+    if (serial->status_polls < POLLS_OF_A_LISTENER)
+        serial->status_polls++;
     serial->lsr &= ~LSR_OVERRUN;
     return value;
 }
@@ -161,7 +180,9 @@ static uint64_t serial_read(void *opaque, uint64_t offset, unsigned size)
     struct serial *serial = opaque;
     bool drained = false;
     pthread_mutex_lock(&serial->lock);
+    bool listened = guest_listens(serial);
     uint8_t value = register_read(serial, (unsigned)offset, &drained);
+    drained |= !listened && guest_listens(serial);
     serial_update(serial);
     pthread_mutex_unlock(&serial->lock);
     if (drained && serial->config.drained)
@@ -225,9 +246,14 @@ static void serial_write(void *opaque, uint64_t offset, uint64_t value, unsigned
 {
     struct serial *serial = opaque;
     pthread_mutex_lock(&serial->lock);
+    bool listened = guest_listens(serial);
+    serial->status_polls = 0;
     register_write(serial, (unsigned)offset, (uint8_t)value);
+    bool listens_now = !listened && guest_listens(serial);
     serial_update(serial);
     pthread_mutex_unlock(&serial->lock);
+    if (listens_now && serial->config.drained)
+        serial->config.drained(serial->config.opaque);
 }
 
 static const struct bus_ops serial_ops = {serial_read, serial_write};
@@ -235,7 +261,7 @@ static const struct bus_ops serial_ops = {serial_read, serial_write};
 unsigned serial_room(struct serial *serial)
 {
     pthread_mutex_lock(&serial->lock);
-    unsigned room = fifo_capacity(serial) - serial->fifo_count;
+    unsigned room = fifo_room(serial);
     pthread_mutex_unlock(&serial->lock);
     return room;
 }
@@ -243,7 +269,7 @@ unsigned serial_room(struct serial *serial)
 unsigned serial_receive(struct serial *serial, const uint8_t *bytes, unsigned count)
 {
     pthread_mutex_lock(&serial->lock);
-    unsigned room = fifo_capacity(serial) - serial->fifo_count;
+    unsigned room = fifo_room(serial);
     unsigned taken = count < room ? count : room;
     for (unsigned i = 0; i < taken; i++)
         fifo_push(serial, bytes[i]);
@@ -260,6 +286,7 @@ static void serial_reset(struct device *device)
     serial->mcr = MCR_OUT2;
     serial->divisor = 12;
     serial->transmit_interrupt = false;
+    serial->status_polls = 0;
     serial->fifo_head = serial->fifo_count = 0;
     serial_update(serial);
     pthread_mutex_unlock(&serial->lock);
@@ -283,6 +310,7 @@ static const struct state_field serial_fields[] = {
     STATE_FIELD(struct serial, msr_delta),
     STATE_FIELD(struct serial, divisor),
     STATE_FIELD(struct serial, transmit_interrupt),
+    STATE_FIELD(struct serial, status_polls),
     STATE_BLOB(struct serial, fifo),
     STATE_FIELD(struct serial, fifo_head),
     STATE_FIELD(struct serial, fifo_count),
