@@ -189,7 +189,7 @@ bool control_write_dr(struct vcpu *vcpu, unsigned number, uint64_t value)
 void control_write_rflags(struct vcpu *vcpu, uint64_t value, uint64_t mask)
 {
     uint64_t old = vcpu->rflags;
-    vcpu->rflags = ((old & ~mask) | (value & mask) | RFLAGS_FIXED) & ~(BIT(3) | BIT(5) | BIT(15));
+    vcpu->rflags = ((old & ~mask) | (value & mask) | RFLAGS_FIXED) & RFLAGS_DEFINED;
     uint64_t changed = old ^ vcpu->rflags;
     if (changed & (RFLAGS_TF | RFLAGS_AC | RFLAGS_VM))
         vcpu_update_mode(vcpu);

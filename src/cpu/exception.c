@@ -74,7 +74,9 @@ bool exception_deliver(struct vcpu *vcpu)
         if (interrupt_enter(vcpu, INTERRUPT_EXCEPTION, &first)) {
             if (first.vector == VECTOR_DB)
                 vcpu->dr[7] &= ~DR7_GD;
-            return true;
+            if (!vcpu->exception.pending)
+                return true;
+            /* A task gate led to a task whose own segments fault. */
         }
         struct exception second = vcpu->exception;
         if (first.vector == VECTOR_DF) {
@@ -91,8 +93,8 @@ bool exception_deliver(struct vcpu *vcpu)
 bool interrupt_deliver(struct vcpu *vcpu, unsigned vector, enum interrupt_kind kind)
 {
     struct exception event = {.pending = true, .vector = (uint8_t)vector};
-    if (interrupt_enter(vcpu, kind, &event))
-        return true;
+    if (interrupt_enter(vcpu, kind, &event)) /* pending: the fault of a task it switched to */
+        return kind == INTERRUPT_SOFTWARE || !vcpu->exception.pending || exception_deliver(vcpu);
     return kind == INTERRUPT_SOFTWARE ? false : exception_deliver(vcpu);
 }
 

@@ -48,6 +48,7 @@ enum { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_COUNT };
 #define RFLAGS_VIF        BIT(19)
 #define RFLAGS_VIP        BIT(20)
 #define RFLAGS_ID         BIT(21)
+#define RFLAGS_DEFINED    UINT64_C(0x3f7fd7) /* the others read as zero */
 #define RFLAGS_ARITHMETIC (RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF)
 
 /* CR0, APM vol. 2 §3.1.1 */

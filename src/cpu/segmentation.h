@@ -23,6 +23,10 @@ bool far_call(struct vcpu *vcpu, uint16_t selector, uint64_t offset, unsigned op
 bool far_return(struct vcpu *vcpu, unsigned operand_size, uint16_t release);
 
 enum task_switch_reason { TASK_SWITCH_JUMP, TASK_SWITCH_CALL, TASK_SWITCH_IRET, TASK_SWITCH_GATE };
+/*
+ * True once the new task runs. A fault met after that belongs to it: it is then pending in
+ * vcpu->exception, and rip and rflags are the new task's. False: recorded, the old task goes on.
+ */
 bool task_switch(struct vcpu *vcpu, uint16_t selector, enum task_switch_reason reason,
                  uint64_t next_rip, bool has_error_code, uint32_t error_code);
 

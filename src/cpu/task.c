@@ -167,7 +167,7 @@ static bool task_load_segments(struct vcpu *vcpu, const struct task_state *state
     return true;
 }
 
-/* From here on the new task runs: faults belong to it. */
+/* The new task's registers and segments. False: a fault, which belongs to the new task. */
 static bool task_enter(struct vcpu *vcpu, const struct task_state *state)
 {
     const struct task_format *format = task_format(&vcpu->tr);
@@ -175,7 +175,7 @@ static bool task_enter(struct vcpu *vcpu, const struct task_state *state)
     if (format->cr3 && vcpu->cr0 & CR0_PG && !control_write_cr3(vcpu, state->cr3))
         return false;
     vcpu->rip = state->rip;
-    vcpu->rflags = state->rflags | RFLAGS_FIXED;
+    vcpu->rflags = (state->rflags & RFLAGS_DEFINED) | RFLAGS_FIXED;
     for (unsigned i = 0; i < 8; i++) {
         uint64_t keep = format->width == 2 ? vcpu->registers[i] & 0xffff0000 : 0;
         vcpu->registers[i] = keep | state->registers[i];
@@ -191,7 +191,17 @@ static bool task_enter(struct vcpu *vcpu, const struct task_state *state)
     if (!task_load_segments(vcpu, state))
         return false;
     vcpu_update_mode(vcpu);
-    return !state->trap || raise_debug(vcpu, DR6_BT);
+    return true;
+}
+
+static bool task_push_error(struct vcpu *vcpu, uint32_t error_code)
+{
+    struct stack stack = stack_current(vcpu);
+    const uint64_t word = error_code;
+    if (!stack_push(vcpu, &stack, &word, 1, task_format(&vcpu->tr)->width))
+        return false;
+    vcpu->registers[GPR_RSP] = stack.pointer;
+    return true;
 }
 
 bool task_switch(struct vcpu *vcpu, uint16_t selector, enum task_switch_reason reason,
@@ -219,14 +229,10 @@ bool task_switch(struct vcpu *vcpu, uint16_t selector, enum task_switch_reason r
     if (!descriptor_set_type(vcpu, &descriptor, BUSY_BIT))
         return false;
     vcpu->tr = descriptor_segment(&descriptor, tss_selector);
-    if (!task_enter(vcpu, &state))
-        return false;
-    if (!has_error_code)
+    /* From here on the new task runs: a fault is left pending at its first instruction. */
+    if (!task_enter(vcpu, &state) || (has_error_code && !task_push_error(vcpu, error_code)))
         return true;
-    struct stack stack = stack_current(vcpu);
-    const uint64_t word = error_code;
-    if (!stack_push(vcpu, &stack, &word, 1, task_format(&vcpu->tr)->width))
-        return false;
-    vcpu->registers[GPR_RSP] = stack.pointer;
+    if (state.trap)
+        raise_debug(vcpu, DR6_BT);
     return true;
 }
