@@ -120,12 +120,14 @@ void vcpu_reset(struct vcpu *vcpu, bool init)
     memset(vcpu->dr, 0, sizeof(vcpu->dr));
     vcpu->dr[6] = DR6_FIXED;
     vcpu->dr[7] = DR7_FIXED;
-    vcpu->interrupt_shadow = vcpu->nmi_blocked = false;
+    vcpu->interrupt_shadow = vcpu->nmi_blocked = vcpu->nmi_waiting = false;
     vcpu->exception.pending = false;
     vcpu->run_state = vcpu->index ? VCPU_WAIT_FOR_SIPI : VCPU_RUNNING;
     if (!init)
         reset_power_on(vcpu);
-    atomic_fetch_and(&vcpu->requests, VCPU_REQUEST_STOP | VCPU_REQUEST_CODE);
+    /* The SIPI that follows an INIT may be here already. */
+    uint32_t kept = VCPU_REQUEST_STOP | VCPU_REQUEST_CODE | (init ? VCPU_REQUEST_STARTUP : 0);
+    atomic_fetch_and(&vcpu->requests, kept);
     apic_reset(vcpu->apic, init);
     paravirtual_reset(vcpu->paravirtual);
     mmu_flush_all(vcpu);
