@@ -234,9 +234,6 @@ static bool enter(struct vcpu *vcpu, enum interrupt_kind kind, const struct exce
     struct descriptor gate = {0};
     if (!vcpu_protected(vcpu))
         return enter_real(vcpu, event);
-    if (vcpu_v86(vcpu) && kind == INTERRUPT_SOFTWARE && event->vector != VECTOR_BP &&
-        (vcpu->rflags & RFLAGS_IOPL) != RFLAGS_IOPL)
-        return raise_error(vcpu, VECTOR_GP, 0);
     if (!gate_read(vcpu, kind, event->vector, &gate))
         return false;
     if (vcpu_long_mode(vcpu))

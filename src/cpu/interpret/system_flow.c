@@ -143,14 +143,30 @@ static void iret(struct vcpu *vcpu, const struct op *op)
     flags_load(vcpu, vcpu->rflags);
 }
 
-/* INT n, INT3, INT1: immediate is the vector. */
+/* INT n, INT3, INTO: immediate is the vector. */
 static void software_interrupt(struct vcpu *vcpu, const struct op *op)
 {
     flags_materialise(vcpu);
+    vcpu->trap_shadow = true; /* the handler starts with TF clear */
     vcpu->rip = op_next_rip(vcpu, op);
     if (!interrupt_deliver(vcpu, (unsigned)op->immediate, INTERRUPT_SOFTWARE))
         FAULT(vcpu, op);
     flags_load(vcpu, vcpu->rflags);
+}
+
+/* INT n: a virtual-8086 task needs IOPL 3 for it; for INT3 and INTO it does not. */
+static void interrupt_numbered(struct vcpu *vcpu, const struct op *op)
+{
+    if (!v86_flags_allowed(vcpu))
+        FAULT(vcpu, op);
+    software_interrupt(vcpu, op);
+}
+
+/* INT1 is a debug exception, whatever the gate's DPL. */
+static void interrupt_debug(struct vcpu *vcpu, const struct op *op)
+{
+    raise_debug(vcpu, 0);
+    LEAVE(vcpu, op);
 }
 
 static void interrupt_on_overflow(struct vcpu *vcpu, const struct op *op)
@@ -165,11 +181,13 @@ static void syscall(struct vcpu *vcpu, const struct op *op)
     flags_materialise(vcpu);
     if (!syscall_enter(vcpu, op_next_rip(vcpu, op)))
         FAULT(vcpu, op);
+    vcpu->trap_shadow = !(vcpu->rflags & RFLAGS_TF); /* FMASK ends a single step */
     flags_load(vcpu, vcpu->rflags);
 }
 
 static void sysret(struct vcpu *vcpu, const struct op *op)
 {
+    flags_materialise(vcpu); /* legacy SYSRET keeps them */
     if (!syscall_return(vcpu, op->operand_size))
         FAULT(vcpu, op);
     flags_load(vcpu, vcpu->rflags);
@@ -220,13 +238,12 @@ static op_handler *select_interrupt(struct selection *selection)
     switch (selection->instruction.mnemonic) {
     case ZYDIS_MNEMONIC_INT:
         op->immediate = selection->operands[0].imm.value.u & 0xff;
-        return software_interrupt;
+        return interrupt_numbered;
     case ZYDIS_MNEMONIC_INT3:
         op->immediate = VECTOR_BP;
         return software_interrupt;
     case ZYDIS_MNEMONIC_INT1:
-        op->immediate = VECTOR_DB;
-        return software_interrupt;
+        return interrupt_debug;
     case ZYDIS_MNEMONIC_INTO:
         op->immediate = VECTOR_OF;
         return interrupt_on_overflow;
