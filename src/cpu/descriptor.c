@@ -215,6 +215,8 @@ bool stack_peek(struct vcpu *vcpu, const struct stack *stack, uint64_t *words, u
 {
     uint8_t bytes[128];
     uint64_t linear;
+    if (!count)
+        return true;
     if (!stack_linear(vcpu, stack, count * size, &linear))
         return false;
     if (mmu_read(vcpu, linear, bytes, count * size, stack->mode) == MMU_FAULT)

@@ -19,6 +19,11 @@ void segment_set_real(struct vcpu *vcpu, unsigned segment, uint16_t selector)
         /* Real mode keeps limits ("unreal mode"), but code becomes writable again. */
         target->attributes = SEGMENT_PRESENT | SEGMENT_NON_SYSTEM | SEGMENT_WRITABLE |
                              SEGMENT_ACCESSED | SEGMENT_CODE | (target->attributes & SEGMENT_BIG);
+    } else if (!(target->attributes & SEGMENT_PRESENT)) {
+        /* A null selector from protected mode left nothing worth keeping. */
+        target->limit = 0xffff;
+        target->attributes =
+            SEGMENT_PRESENT | SEGMENT_NON_SYSTEM | SEGMENT_WRITABLE | SEGMENT_ACCESSED;
     }
     vcpu_update_mode(vcpu);
 }

@@ -98,10 +98,9 @@ static op_handler *select_port_string(struct selection *selection, bool in)
     const ZydisDecodedInstruction *instruction = &selection->instruction;
     op->condition = in;
     op->segment = in ? SEG_ES : SEG_DS;
-    if (!in && instruction->attributes & ZYDIS_ATTRIB_HAS_SEGMENT_FS)
-        op->segment = SEG_FS;
-    if (!in && instruction->attributes & ZYDIS_ATTRIB_HAS_SEGMENT_GS)
-        op->segment = SEG_GS;
+    for (unsigned i = 0; !in && i < instruction->operand_count; i++)
+        if (selection->operands[i].type == ZYDIS_OPERAND_TYPE_MEMORY)
+            op->segment = (uint8_t)(selection->operands[i].mem.segment - ZYDIS_REGISTER_ES);
     if (instruction->address_width != 64)
         op->flags |= instruction->address_width == 16 ? OP_ADDRESS16 : OP_ADDRESS32;
     return port_string;
