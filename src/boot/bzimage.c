@@ -10,6 +10,7 @@
 /* Offsets in the setup header, from the start of the image and of boot_params alike. */
 enum {
     SETUP_SECTS = 0x1f1,
+    SYSTEM_SIZE = 0x1f4, /* of what follows the setup code, in units of 16 bytes */
     BOOT_FLAG = 0x1fe,
     HEADER_MAGIC = 0x202,
     PROTOCOL = 0x206,
@@ -106,7 +107,9 @@ static int check_header(const struct boot_options *options, const struct file_vi
                          options->kernel, header[PROTOCOL + 1], header[PROTOCOL]);
     unsigned sectors = header[SETUP_SECTS] ? header[SETUP_SECTS] : 4;
     *setup_size = (sectors + 1) * 512u;
-    if (*setup_size + 0x200 >= kernel->size)
+    uint64_t system_size = load_le(header + SYSTEM_SIZE, 4) * 16;
+    if (*setup_size + system_size > align_up(kernel->size, 16) ||
+        *setup_size + 0x200 >= kernel->size)
         return error_set(error, ENOEXEC, "--kernel %s: file is truncated (%llu bytes)",
                          options->kernel, (unsigned long long)kernel->size);
     size_t limit = load_le(header + COMMAND_LINE_SIZE, 4);
