@@ -35,6 +35,7 @@ struct command {
 extern const struct command command_run;
 extern const struct command command_doctor;
 extern const struct command command_completion;
+extern const struct command command_manual;
 /* Every command, NULL-terminated. */
 extern const struct command *const commands[];
 
