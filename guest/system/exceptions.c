@@ -210,6 +210,11 @@ static void resume_past(struct trap_frame *frame)
     frame->flags |= 0x10000; /* RF */
 }
 
+static void touch_debug(void *opaque)
+{
+    read_dr0();
+}
+
 static void check_breakpoints(void)
 {
     trap_hook(TRAP_DB, resume_past);
@@ -240,10 +245,6 @@ static void check_breakpoints(void)
 
     write_dr7(0x400 | 1 | 0x2000); /* GD */
     trap_hook(TRAP_DB, 0);
-    void touch_debug(void *opaque)
-    {
-        read_dr0();
-    }
     check_trap(trap_catch(touch_debug, 0), TRAP_DB, 0, "DR7.GD guards the debug registers");
     check(read_dr6() & 0x2000, "... with DR6.BD");
     check(!(read_dr7() & 0x2000), "... and is clear in the handler");

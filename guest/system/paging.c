@@ -162,6 +162,11 @@ static void check_sizes(void)
                "PS in a PML4 entry is reserved");
 }
 
+static void do_store(void *opaque)
+{
+    *(volatile uint64_t *)opaque = ~UINT64_C(0);
+}
+
 static void check_crossing(void)
 {
     map(P | W | U, P | W);
@@ -174,10 +179,6 @@ static void check_crossing(void)
     bool wrote = false;
     __asm__ volatile("" : "+m"(wrote));
     struct trap first;
-    void do_store(void *opaque)
-    {
-        *(volatile uint64_t *)opaque = ~UINT64_C(0);
-    }
     first = trap_catch(do_store, (void *)across);
     check_trap(first, TRAP_PF, PF_W, "store across into an absent page");
     check_equal(first.address, BASE + 4096, "CR2 is the first byte of the absent page");
@@ -268,19 +269,20 @@ static void check_flushes(void)
     }
 }
 
+static void push_there(void *opaque)
+{
+    __asm__ volatile("mov %%rsp, %%rbx; mov %0, %%rsp; push $1; mov %%rbx, %%rsp"
+                     :
+                     : "r"(opaque)
+                     : "rbx", "memory");
+}
+
 static void check_canonical(void)
 {
     check_trap(trap_catch(do_read, (void *)(UINT64_C(1) << 47)), TRAP_GP, 0,
                "non-canonical data address");
     check_trap(trap_catch(do_execute, (void *)(UINT64_C(1) << 47)), TRAP_GP, 0,
                "non-canonical jump");
-    void push_there(void *opaque)
-    {
-        __asm__ volatile("mov %%rsp, %%rbx; mov %0, %%rsp; push $1; mov %%rbx, %%rsp"
-                         :
-                         : "r"(opaque)
-                         : "rbx", "memory");
-    }
     /* Each on a stack that is there, whichever comes. */
     static const unsigned vectors[] = {TRAP_SS, TRAP_GP, TRAP_DF};
     task_state.interrupt_stacks[0] = (uint64_t)page[1] + 4096;

@@ -223,6 +223,12 @@ void task_body(void);
 __asm__(".text\ntask_body: pushf\npopl task_flags\nincl task_runs\nmov task_b, %ecx\nmov %ecx, "
         "task_back_link\niret\njmp task_body\n");
 
+static void call_busy(void *opaque)
+{
+    (void)opaque;
+    __asm__ volatile("lcall %0, $0" : : "i"(TASK_B) : "ecx", "memory", "cc");
+}
+
 static void check_tasks(void)
 {
     task_b = (struct task_state){
@@ -254,11 +260,6 @@ static void check_tasks(void)
     check_equal(task_runs, 3, "interrupt through a task gate");
     __asm__ volatile("clts");
     gdt[TASK_B / 8] = descriptor((uint32_t)&task_b, 103, 0x8b, 0);
-    void call_busy(void *opaque)
-    {
-        (void)opaque;
-        __asm__ volatile("lcall %0, $0" : : "i"(TASK_B) : "ecx", "memory", "cc");
-    }
     check_trap(trap_catch(call_busy, 0), TRAP_GP, TASK_B, "CALL to a busy TSS");
     gdt[TASK_B / 8] = descriptor((uint32_t)&task_b, 50, 0x89, 0);
     check_trap(trap_catch(call_busy, 0), TRAP_TS, TASK_B, "a TSS with too small a limit");
@@ -302,6 +303,18 @@ static void check_two_levels(void)
     write_cr4(read_cr4() & ~0x10ul);
 }
 
+static void jump(void *opaque)
+{
+    ((void (*)(void))opaque)();
+}
+
+static void bad_pointer(void *opaque)
+{
+    (void)opaque;
+    pae_pointers[1] = 1 | 2; /* reserved bit */
+    write_cr3((word)pae_pointers);
+}
+
 static void check_three_levels(void)
 {
     uint8_t *const window = (uint8_t *)0x40000000;
@@ -320,10 +333,6 @@ static void check_three_levels(void)
     write_cr0(read_cr0() | 0x80010000);
     area[3] = 44;
     check_equal(window[3], 44, "three levels: 4 KiB page");
-    void jump(void *opaque)
-    {
-        ((void (*)(void))opaque)();
-    }
     area[0] = 0xc3;
     check_trap(trap_catch(jump, window), TRAP_NONE, 0, "... executes");
     check_trap(trap_catch(jump, window + 4096), TRAP_PF, 0x11, "... but not with NX");
@@ -331,12 +340,6 @@ static void check_three_levels(void)
     check_equal(window[3], 44, "a changed PDPTE counts only from the next CR3 load");
     write_cr3((word)pae_pointers);
     check_trap(trap_catch(do_read, window), TRAP_PF, 0, "... and then it does");
-    void bad_pointer(void *opaque)
-    {
-        (void)opaque;
-        pae_pointers[1] = 1 | 2; /* reserved bit */
-        write_cr3((word)pae_pointers);
-    }
     check_trap(trap_catch(bad_pointer, 0), TRAP_GP, 0, "a reserved bit in a PDPTE");
     write_cr0(read_cr0() & ~0x80010000ul);
     write_cr4(read_cr4() & ~0x20ul);
