@@ -3,6 +3,8 @@
  * §8. */
 #include "bare.h"
 
+#include "cpu/engine.h"
+
 static void raise_and_deliver(struct vcpu *vcpu, unsigned vector, uint32_t error_code)
 {
     raise_error(vcpu, vector, error_code);
@@ -276,6 +278,25 @@ static void test_shadow_delays_nmi(void **state)
     assert_handler(vcpu, VECTOR_NMI);
 }
 
+/* What comes while an exception waits is taken in the exception's handler, not in its place. */
+static void test_exception_before_interrupt(void **state)
+{
+    struct bare *bare = *state;
+    struct vcpu *vcpu = bare->vcpu;
+    struct error error = {0};
+    vcpu->engine = &engine_interpret;
+    assert_int_equal(vcpu->engine->create(vcpu, &error), 0);
+    bare_enter_long(bare);
+    raise_error(vcpu, VECTOR_UD, 0);
+    atomic_fetch_or(&vcpu->requests, VCPU_REQUEST_NMI | VCPU_REQUEST_STOP);
+    assert_int_equal(vcpu->engine->run(vcpu), VCPU_EXIT_NONE);
+    assert_false(vcpu->exception.pending);
+    assert_handler(vcpu, VECTOR_NMI);
+    assert_int_equal(bare_load(bare, vcpu->registers[GPR_RSP], 8), HANDLER + VECTOR_UD * 16);
+    assert_true(interrupt_return(vcpu, 8));
+    assert_int_equal(bare_load(bare, vcpu->registers[GPR_RSP], 8), CODE);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, bare_setup, bare_teardown)
@@ -298,6 +319,7 @@ int main(void)
         TEST(test_user_cannot_change_iopl),
         TEST(test_nmi_blocks_until_iret),
         TEST(test_shadow_delays_nmi),
+        TEST(test_exception_before_interrupt),
     };
     return cmocka_run_group_tests_name("delivery", tests, NULL, NULL);
 }
