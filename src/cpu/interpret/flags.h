@@ -126,7 +126,7 @@ static inline __attribute__((always_inline)) bool flags_condition(const struct v
         value = flag_zero(vcpu);
         break;
     case 3:
-        value = flag_carry(vcpu) | flag_zero(vcpu);
+        value = (unsigned)flag_carry(vcpu) | flag_zero(vcpu);
         break;
     case 4:
         value = flag_sign(vcpu);
@@ -138,7 +138,7 @@ static inline __attribute__((always_inline)) bool flags_condition(const struct v
         value = flag_sign(vcpu) ^ flag_overflow(vcpu);
         break;
     default:
-        value = (flag_sign(vcpu) ^ flag_overflow(vcpu)) | flag_zero(vcpu);
+        value = (flag_sign(vcpu) ^ flag_overflow(vcpu)) | (unsigned)flag_zero(vcpu);
         break;
     }
     return value ^ (condition & 1);
