@@ -31,9 +31,12 @@ static unsigned edit_distance(const char *a, const char *b)
     return row[length];
 }
 
-static int unknown_option(const struct command *command, const char *name, struct error *error)
+/* text: what followed the dashes, perhaps with "=value". */
+static int unknown_option(const struct command *command, const char *text, struct error *error)
 {
+    char name[64];
     const char *nearest = NULL;
+    snprintf(name, sizeof(name), "%.*s", (int)strcspn(text, "="), text);
     unsigned best = 4;
     for (const struct option_spec *option = command->options; option->name; option++) {
         unsigned distance = edit_distance(name, option->name);

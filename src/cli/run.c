@@ -235,24 +235,33 @@ static int watch_signals(struct session *session, struct error *error)
     return 0;
 }
 
-static int open_serial(struct session *session, struct run_options *options, struct error *error)
+static int create_terminal(struct session *session, struct run_options *options,
+                           struct error *error)
 {
-    int output = STDOUT_FILENO;
     if (options->serial == SERIAL_NONE)
         return 0;
-    if (options->serial == SERIAL_FILE) {
-        output = open(options->serial_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-        if (output < 0)
-            return error_set(error, errno, "--serial file:%s: %s", options->serial_path,
-                             strerror(errno));
-    }
-    session->terminal = terminal_create(session->loop, output, options->serial == SERIAL_STDIO,
+    session->terminal = terminal_create(session->loop, options->serial == SERIAL_STDIO,
                                         session_quit, session, error);
     if (!session->terminal)
         return -EIO;
     options->vm.serial = (struct serial_config){
         .transmit = terminal_transmit, .drained = terminal_drained, .opaque = session->terminal};
     return 0;
+}
+
+/* Only when nothing else is wrong: this empties a file and changes the terminal's mode. */
+static int attach_terminal(struct session *session, const struct run_options *options,
+                           struct error *error)
+{
+    if (!session->terminal)
+        return 0;
+    int output = STDOUT_FILENO;
+    if (options->serial == SERIAL_FILE)
+        output = open(options->serial_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (output < 0)
+        return error_set(error, errno, "--serial file:%s: %s", options->serial_path,
+                         strerror(errno));
+    return terminal_attach(session->terminal, vm_serial(session->vm), output, error);
 }
 
 static int exit_code_of(const struct session *session)
@@ -281,30 +290,37 @@ static int failure_code(const struct error *error)
     return EXIT_CODE_CONFIGURATION;
 }
 
-static int run_session(struct session *session, struct run_options *options, struct log *log)
+static int run_prepared(struct session *session, const struct run_options *options)
 {
     struct error error = {0};
-    if (watch_signals(session, &error) < 0 || open_serial(session, options, &error) < 0)
-        return failure_code(&error);
-    session->vm = vm_create(&options->vm, session->loop, log, &error);
-    if (!session->vm) {
-        terminal_destroy(session->terminal);
-        return failure_code(&error);
-    }
+    int code = EXIT_CODE_HOST;
     if (!options->quiet)
         fprintf(stderr, "nacre: engine %s (%s)\r\n", options->vm.engine->name,
                 options->engine ? "as asked" : "auto: the only one in this build");
-    if (session->terminal)
-        terminal_attach(session->terminal, vm_serial(session->vm));
-    int code = EXIT_CODE_HOST;
     if (vm_start(session->vm, session_ended, session, &error) < 0) {
         fprintf(stderr, "nacre: %s\n", error.message);
     } else {
         loop_run(session->loop);
+        terminal_restore(session->terminal);
         code = exit_code_of(session);
     }
-    terminal_destroy(session->terminal);
+    return code;
+}
+
+static int run_session(struct session *session, struct run_options *options, struct log *log)
+{
+    struct error error = {0};
+    int code;
+    if (watch_signals(session, &error) < 0 || create_terminal(session, options, &error) < 0)
+        return failure_code(&error);
+    session->vm = vm_create(&options->vm, session->loop, log, &error);
+    if (!session->vm || attach_terminal(session, options, &error) < 0)
+        code = failure_code(&error);
+    else
+        code = run_prepared(session, options);
+    /* The vcpus first: one may be writing to the terminal. */
     vm_destroy(session->vm);
+    terminal_destroy(session->terminal);
     close(session->signal_fd);
     return code;
 }

@@ -2,6 +2,7 @@
 #include "cli/terminal.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -44,12 +45,40 @@ static void say(struct terminal *terminal, const char *text)
     write_all(terminal->output_fd, text, strlen(text));
 }
 
+static const int fatal_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGQUIT};
+
+/*
+ * nacre itself has crashed: makes the terminal usable again. A handler cannot reach the saved
+ * settings without global state, so it sets what raw mode cleared. SA_RESETHAND: the second raise
+ * ends the process with the right status.
+ */
+static void restore_and_die(int number)
+{
+    struct termios settings;
+    if (tcgetattr(STDIN_FILENO, &settings) == 0) {
+        settings.c_iflag |= ICRNL | IXON | BRKINT;
+        settings.c_oflag |= OPOST;
+        settings.c_lflag |= ICANON | ECHO | ISIG | IEXTEN;
+        tcsetattr(STDIN_FILENO, TCSANOW, &settings);
+    }
+    raise(number);
+}
+
+static void catch_crashes(void)
+{
+    const struct sigaction action = {.sa_handler = restore_and_die,
+                                     .sa_flags = (int)SA_RESETHAND | SA_NODEFER};
+    for (unsigned i = 0; i < sizeof(fatal_signals) / sizeof(fatal_signals[0]); i++)
+        sigaction(fatal_signals[i], &action, NULL);
+}
+
 static int make_raw(struct terminal *terminal, struct error *error)
 {
     struct termios raw;
     if (tcgetattr(STDIN_FILENO, &terminal->saved) < 0)
         return error_set(error, errno, "terminal: %s", strerror(errno));
     raw = terminal->saved;
+    catch_crashes();
     cfmakeraw(&raw);
     if (tcsetattr(STDIN_FILENO, TCSANOW, &raw) < 0)
         return error_set(error, errno, "terminal: %s", strerror(errno));
@@ -153,8 +182,8 @@ void terminal_transmit(void *opaque, uint8_t byte)
     write_all(terminal->output_fd, (const char *)&byte, 1);
 }
 
-struct terminal *terminal_create(struct loop *loop, int output_fd, bool use_input,
-                                 void (*quit)(void *opaque), void *opaque, struct error *error)
+struct terminal *terminal_create(struct loop *loop, bool use_input, void (*quit)(void *opaque),
+                                 void *opaque, struct error *error)
 {
     struct terminal *terminal = calloc(1, sizeof(*terminal));
     if (!terminal) {
@@ -162,27 +191,34 @@ struct terminal *terminal_create(struct loop *loop, int output_fd, bool use_inpu
         return NULL;
     }
     *terminal = (struct terminal){.loop = loop,
-                                  .output_fd = output_fd,
+                                  .output_fd = STDOUT_FILENO,
                                   .quit = quit,
                                   .opaque = opaque,
                                   .input_closed = !use_input};
-    if (use_input && isatty(STDIN_FILENO) && make_raw(terminal, error) < 0) {
-        free(terminal);
-        return NULL;
-    }
     return terminal;
 }
 
-void terminal_attach(struct terminal *terminal, struct serial *serial)
+int terminal_attach(struct terminal *terminal, struct serial *serial, int output_fd,
+                    struct error *error)
 {
     terminal->serial = serial;
+    terminal->output_fd = output_fd;
     if (terminal->input_closed)
-        return;
+        return 0;
+    if (isatty(STDIN_FILENO) && make_raw(terminal, error) < 0)
+        return -error->code;
     /* epoll refuses regular files: those are read as the guest drains its FIFO. */
     terminal->watch =
         loop_watch_add(terminal->loop, STDIN_FILENO, EPOLLIN, input_ready, terminal, NULL);
-    if (!terminal->watch)
-        loop_post(terminal->loop, input_resume, terminal);
+    return terminal->watch ? 0 : loop_post(terminal->loop, input_resume, terminal);
+}
+
+void terminal_restore(struct terminal *terminal)
+{
+    if (!terminal || !terminal->raw)
+        return;
+    tcsetattr(STDIN_FILENO, TCSANOW, &terminal->saved);
+    terminal->raw = false;
 }
 
 void terminal_destroy(struct terminal *terminal)
@@ -190,7 +226,8 @@ void terminal_destroy(struct terminal *terminal)
     if (!terminal)
         return;
     loop_watch_remove(terminal->watch);
-    if (terminal->raw)
-        tcsetattr(STDIN_FILENO, TCSANOW, &terminal->saved);
+    terminal_restore(terminal);
+    if (terminal->output_fd != STDOUT_FILENO)
+        close(terminal->output_fd);
     free(terminal);
 }

@@ -1,0 +1,291 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The command line as a user meets it: bad input, exit codes, the terminal, generated documents.
+
+Guests here are a few bytes of machine code in an ELF file with a PVH entry, made on the spot.
+"""
+
+import os
+import pty
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+import unittest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+NACRE = sys.argv.pop(1) if len(sys.argv) > 1 and os.path.exists(sys.argv[1]) else os.path.join(ROOT, "build", "nacre")
+LOAD_ADDRESS = 0x100000
+SECONDS = 30
+
+SLEEP = bytes.fromhex("f4 eb fd")  # hlt; again
+POWER_OFF = bytes.fromhex("66ba0406 66b80034 66ef f4 ebfd")  # S5 to PM1a control
+RESET = bytes.fromhex("66baf90c b006 ee f4 ebfd")
+TRIPLE_FAULT = bytes.fromhex("6a00 6a00 0f011c24 cc")  # empty IDT, breakpoint
+PANIC = bytes.fromhex("66ba0505 b001 ee f4 ebfd")  # pvpanic
+# Until 'q': waits for a character, sends it back.
+ECHO = bytes.fromhex("66bafd03 ec a801 74f7 66baf803 ec ee 3c71 75ed") + POWER_OFF
+
+
+def guest_image(code):
+    """An ELF file of one loaded segment and a note that names its start."""
+    note = struct.pack("<III4sI", 4, 4, 18, b"Xen\0", LOAD_ADDRESS)
+    headers = 64 + 2 * 56
+    note_header = struct.pack("<IIQQQQQQ", 4, 4, headers, 0, 0, len(note), len(note), 4)
+    start = headers + len(note)
+    load_header = struct.pack("<IIQQQQQQ", 1, 5, start, LOAD_ADDRESS, LOAD_ADDRESS, len(code), len(code), 4096)
+    header = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01\x01", 2, 62, 1, LOAD_ADDRESS, 64, 0, 0, 64, 56, 2, 0, 0, 0)
+    return header + note_header + load_header + note + code
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+
+    def image(self, code):
+        path = os.path.join(self.folder, "guest")
+        with open(path, "wb") as file:
+            file.write(guest_image(code))
+        return path
+
+    def nacre(self, *arguments, **more):
+        more.setdefault("stdin", subprocess.DEVNULL)
+        return subprocess.run([NACRE, *arguments], capture_output=True, timeout=SECONDS, **more)
+
+    def run_guest(self, code, *arguments, **more):
+        return self.nacre("run", "--kernel", self.image(code), "--memory", "16M", *arguments, **more)
+
+
+class Words(Case):
+    def refuse(self, *arguments, naming):
+        result = self.nacre(*arguments)
+        text = result.stderr.decode()
+        self.assertEqual(result.returncode, 2, text)
+        self.assertEqual(len(text.splitlines()), 1, text)
+        self.assertIn(naming, text)
+        self.assertEqual(result.stdout, b"")
+
+    def test_version_and_help(self):
+        self.assertRegex(self.nacre("--version").stdout, rb"^nacre \d+\.\d+")
+        for arguments in (["--help"], ["run", "--help"], ["doctor", "--help"]):
+            result = self.nacre(*arguments)
+            self.assertEqual(result.returncode, 0)
+            self.assertIn(b"xample", result.stdout)
+
+    def test_unknown_words_get_a_suggestion(self):
+        self.refuse("run", "--kernl", "x", naming="--kernel")
+        self.refuse("run", "--memroy=1G", naming="--memory")
+        self.refuse("run", "stray", naming="stray")
+        self.refuse("rum", naming="rum")
+
+    def test_bad_values_name_their_option(self):
+        image = self.image(SLEEP)
+        for option, values in {
+            "--memory": ["", "0", "-1", "1", "5X", "1.5G", "99999999999999T", "4097", "512MM"],
+            "--cpus": ["", "0", "-1", "17", "2x", "99999999999999999999"],
+            "--serial": ["", "tape", "file:", "file:/no/such/folder/file"],
+            "--cpu": ["", "z80"],
+            "--engine": ["", "steam"],
+            "--trace": ["", "everything", "port,", "port,x"],
+        }.items():
+            for value in values:
+                with self.subTest(option=option, value=value):
+                    self.refuse("run", "--kernel", image, option, value, naming=option)
+
+    def test_bad_disks(self):
+        image = self.image(SLEEP)
+        for value in ("", "/no/such/disk", image + ",format=vhd", image + ",readonly=perhaps", self.folder):
+            with self.subTest(value):
+                self.refuse("run", "--kernel", image, "--disk", value, naming="--disk")
+
+    def test_missing_value(self):
+        self.refuse("run", "--kernel", naming="--kernel")
+
+    def test_switch_with_a_value(self):
+        self.refuse("run", "--no-reboot=yes", naming="--no-reboot")
+
+    def test_unreadable_kernels(self):
+        self.refuse("run", naming="--kernel")
+        self.refuse("run", "--kernel", "/no/such/file", naming="/no/such/file")
+        self.refuse("run", "--kernel", self.folder, naming=self.folder)
+        self.refuse("run", "--kernel", "/dev/null", naming="/dev/null")
+        self.refuse("run", "--kernel", __file__, naming=__file__)
+
+    def test_refused_machine_leaves_files_alone(self):
+        serial = os.path.join(self.folder, "serial")
+        self.refuse("run", "--kernel", "/no/such/file", "--serial", "file:" + serial, naming="/no/such/file")
+        self.assertFalse(os.path.exists(serial))
+
+
+class Ends(Case):
+    def test_power_off(self):
+        self.assertEqual(self.run_guest(POWER_OFF).returncode, 0)
+
+    def test_reboot_can_end_the_machine(self):
+        self.assertEqual(self.run_guest(RESET, "--no-reboot").returncode, 0)
+
+    def test_triple_fault(self):
+        result = self.run_guest(TRIPLE_FAULT)
+        self.assertEqual(result.returncode, 3)
+        self.assertIn(b"triple fault", result.stderr)
+
+    def test_panic(self):
+        result = self.run_guest(PANIC)
+        self.assertEqual(result.returncode, 3)
+        self.assertIn(b"panic", result.stderr)
+
+    def test_signals(self):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            process = subprocess.Popen(
+                [NACRE, "run", "--kernel", self.image(SLEEP), "--memory", "16M"],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            )  # fmt: skip
+            with process:
+                process.stderr.readline()  # the engine's line: it is up
+                process.send_signal(number)
+                self.assertEqual(process.wait(SECONDS), 128 + number)
+
+    def test_engine_is_named_in_one_line(self):
+        lines = self.run_guest(POWER_OFF).stderr.decode().splitlines()
+        self.assertEqual(len(lines), 1, lines)
+        self.assertIn("interpret", lines[0])
+
+
+class Serial(Case):
+    def test_pipe_is_typed_and_comes_back(self):
+        text = bytes(range(32, 113)) * 40 + b"q"
+        result = self.run_guest(ECHO, stdin=None, input=text)
+        self.assertEqual(result.returncode, 0)
+        self.assertEqual(result.stdout, text)
+
+    def test_regular_file_as_input(self):
+        path = os.path.join(self.folder, "input")
+        with open(path, "wb") as file:
+            file.write(b"from a file, q")
+        with open(path, "rb") as file:
+            self.assertEqual(self.run_guest(ECHO, stdin=file).stdout, b"from a file, q")
+
+    def test_output_to_a_file(self):
+        path = os.path.join(self.folder, "serial")
+        code = bytes.fromhex("66baf803 b04f ee b04b ee") + POWER_OFF
+        self.assertEqual(self.run_guest(code, "--serial", "file:" + path).returncode, 0)
+        with open(path, "rb") as file:
+            self.assertEqual(file.read(), b"OK")
+
+    def test_nobody_reads_the_output(self):
+        reader, writer = os.pipe()
+        os.close(reader)
+        process = subprocess.run(
+            [NACRE, "run", "--kernel", self.image(ECHO), "--memory", "16M"],
+            input=b"abcq", stdout=writer, stderr=subprocess.DEVNULL, timeout=SECONDS,
+        )  # fmt: skip
+        os.close(writer)
+        self.assertEqual(process.returncode, 0)
+
+
+class Terminal(Case):
+    """nacre with its standard input and output on a pseudo-terminal of its own."""
+
+    def setUp(self):
+        super().setUp()
+        self.ours, self.theirs = pty.openpty()
+        self.addCleanup(os.close, self.ours)
+        self.addCleanup(os.close, self.theirs)
+        self.before = termios.tcgetattr(self.theirs)
+
+    def start(self, code):
+        process = subprocess.Popen(
+            [NACRE, "run", "--kernel", self.image(code), "--memory", "16M"],
+            stdin=self.theirs, stdout=self.theirs, stderr=self.theirs,
+        )  # fmt: skip
+        self.addCleanup(lambda: process.poll() is None and process.kill())
+        self.wait_for(lambda: not termios.tcgetattr(self.theirs)[3] & termios.ICANON)
+        return process
+
+    def wait_for(self, condition):
+        deadline = time.monotonic() + SECONDS
+        while not condition():
+            self.assertLess(time.monotonic(), deadline, "waited in vain")
+            time.sleep(0.01)
+
+    def check_end(self, process, status):
+        self.assertEqual(process.wait(SECONDS), status)
+        self.assertEqual(termios.tcgetattr(self.theirs), self.before)
+
+    def read_until(self, text):
+        got = b""
+        while text not in got:
+            got += os.read(self.ours, 1024)
+        return got
+
+    def test_escape_quits(self):
+        process = self.start(SLEEP)
+        os.write(self.ours, b"\x01x")
+        self.check_end(process, 0)
+
+    def test_escape_helps_and_can_be_typed(self):
+        process = self.start(ECHO)
+        os.write(self.ours, b"\x01h")
+        self.read_until(b"Ctrl-A")
+        os.write(self.ours, b"<\x01\x01>q")
+        self.read_until(b"<\x01>q")
+        self.check_end(process, 0)
+
+    def test_restored_after_signals(self):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            process = self.start(SLEEP)
+            process.send_signal(number)
+            self.check_end(process, 128 + number)
+
+    def test_restored_after_a_crash(self):
+        process = self.start(SLEEP)
+        process.send_signal(signal.SIGSEGV)
+        self.assertEqual(process.wait(SECONDS), -signal.SIGSEGV)
+        settings = termios.tcgetattr(self.theirs)
+        self.assertTrue(settings[3] & termios.ICANON and settings[3] & termios.ECHO)
+
+    def test_restored_after_triple_fault(self):
+        process = subprocess.Popen(
+            [NACRE, "run", "--kernel", self.image(TRIPLE_FAULT), "--memory", "16M"],
+            stdin=self.theirs, stdout=self.theirs, stderr=self.theirs,
+        )  # fmt: skip
+        self.check_end(process, 3)
+
+
+class Documents(Case):
+    def compare(self, path, *arguments):
+        with open(os.path.join(ROOT, path), "rb") as file:
+            self.assertEqual(
+                file.read(), self.nacre(*arguments).stdout, f"stale: nacre {' '.join(arguments)} >{path}"
+            )
+
+    def test_manual_page_is_what_nacre_prints(self):
+        self.compare("docs/nacre.1", "manual")
+
+    def test_completion_is_what_nacre_prints(self):
+        self.compare("completions/nacre.bash", "completion")
+
+    def test_completion_completes(self):
+        script = (
+            f"source {ROOT}/completions/nacre.bash; COMP_WORDS=(nacre run --mem); COMP_CWORD=2; _nacre; "
+            "echo ${COMPREPLY[*]}"
+        )
+        result = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+        self.assertEqual(result.stdout.split(), ["--memory"])
+
+
+class Doctor(Case):
+    def test_names_every_feature(self):
+        result = self.nacre("doctor")
+        self.assertEqual(result.returncode, 0)
+        for word in (b"KVM", b"tap", b"io_uring", b"userfaultfd", b"huge pages", b"seccomp", b"Landlock"):
+            self.assertIn(word, result.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()
