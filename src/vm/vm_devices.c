@@ -3,6 +3,9 @@
 
 #include "bus/pci.h"
 #include "device/bridges.h"
+#include "virtio/blk.h"
+#include "virtio/net.h"
+#include "virtio/rng.h"
 
 #include <errno.h>
 
@@ -13,6 +16,40 @@ static int create_platform(struct bus *bus, struct error *error)
     };
     for (unsigned i = 0; i < ARRAY_SIZE(creators); i++) {
         int result = creators[i](bus, error);
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
+static int create_disks(struct vm_devices *devices, const struct vm_config *config, struct bus *bus,
+                        struct error *error)
+{
+    for (unsigned i = 0; i < config->disk_count; i++) {
+        const struct block_options options = {
+            .path = config->disks[i].path,
+            .format = config->disks[i].format,
+            .read_only = config->disks[i].read_only,
+            .direct = config->disks[i].direct,
+        };
+        devices->blocks[i] = block_open(&options, bus->loop, error);
+        if (!devices->blocks[i])
+            return -EINVAL;
+        int result = virtio_blk_create(devices->pci, devices->blocks[i], i, error);
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
+static int create_nets(struct vm_devices *devices, const struct vm_config *config, struct bus *bus,
+                       struct error *error)
+{
+    for (unsigned i = 0; i < config->net_count; i++) {
+        devices->nets[i] = frame_open(config->nets[i], bus->loop, error);
+        if (!devices->nets[i])
+            return -EINVAL;
+        int result = virtio_net_create(devices->pci, devices->nets[i], i, error);
         if (result < 0)
             return result;
     }
@@ -31,9 +68,20 @@ int vm_devices_create(struct vm_devices *devices, const struct vm_config *config
     devices->pci = pci_bus_create(bus, error);
     if (!devices->pci)
         return -ENOMEM;
-    return bridges_create(devices->pci, error);
+    result = bridges_create(devices->pci, error);
+    if (result == 0)
+        result = create_disks(devices, config, bus, error);
+    if (result == 0)
+        result = create_nets(devices, config, bus, error);
+    return result == 0 ? virtio_rng_create(devices->pci, error) : result;
 }
 
 void vm_devices_close(struct vm_devices *devices)
 {
+    for (unsigned i = 0; i < VM_DISKS_MAX; i++)
+        if (devices->blocks[i])
+            block_close(devices->blocks[i]);
+    for (unsigned i = 0; i < VM_NETS_MAX; i++)
+        if (devices->nets[i])
+            devices->nets[i]->ops->close(devices->nets[i]);
 }

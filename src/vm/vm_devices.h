@@ -3,12 +3,15 @@
 #ifndef NACRE_VM_VM_DEVICES_H
 #define NACRE_VM_VM_DEVICES_H
 
+#include "disk/block.h"
+#include "net/frame.h"
 #include "vm/vm.h"
 
 struct vm_devices {
     struct pci_bus *pci;
     struct serial *serial;
     struct block *blocks[VM_DISKS_MAX];
+    struct frame_backend *nets[VM_NETS_MAX];
 };
 
 int vm_devices_create(struct vm_devices *devices, const struct vm_config *config, struct bus *bus,

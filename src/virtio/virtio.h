@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What every virtio device is built on: the PCI transport (virtio 1.2 §4.1, modern only) and its
+ * queues. A driver's notification is carried to the event loop's thread; there, with the device's
+ * lock held, the device's `process` takes requests. See docs/decisions/virtio-threads.md.
+ */
+#ifndef NACRE_VIRTIO_VIRTIO_H
+#define NACRE_VIRTIO_VIRTIO_H
+
+#include "bus/pci.h"
+#include "virtio/queue.h"
+
+#define VIRTIO_QUEUES_MAX 4
+#define VIRTIO_CONFIG_MAX 64
+
+#define VIRTIO_FEATURE_INDIRECT    BIT(28)
+#define VIRTIO_FEATURE_EVENT_INDEX BIT(29)
+#define VIRTIO_FEATURE_VERSION_1   BIT(32)
+
+struct virtio_device;
+
+struct virtio_ops {
+    uint16_t type; /* virtio 1.2 §5 */
+    uint32_t class_code;
+    unsigned queue_count;
+    uint64_t features; /* beyond those every device here has */
+    /* Loop thread, lock held: requests may wait in the queue. */
+    void (*process)(struct virtio_device *device, unsigned queue);
+    /* Lock held: forget requests in flight; the guest has reset the device. Optional. */
+    void (*reset)(struct virtio_device *device);
+    void (*destroy)(struct virtio_device *device);
+};
+
+struct virtio_device {
+    struct pci_device pci;
+    const struct virtio_ops *ops;
+    pthread_mutex_t lock;
+    uint64_t features;        /* offered */
+    uint64_t driver_features; /* accepted */
+    uint32_t device_feature_select, driver_feature_select;
+    uint16_t queue_select, config_vector;
+    uint8_t status, isr;
+    uint32_t generation; /* counts resets: completions of an older life are dropped */
+    struct virtqueue queues[VIRTIO_QUEUES_MAX];
+    uint8_t config[VIRTIO_CONFIG_MAX]; /* device-specific, read-only for the driver */
+    unsigned config_size;
+    unsigned access_capability; /* config offset of the PCI configuration access capability */
+    atomic_uint notified;       /* bit n: queue n waits for the loop */
+    atomic_bool posted;
+};
+
+/* Plugs the device in; ops, config and features beyond ops->features are set by the caller before.
+ */
+int virtio_add(struct pci_bus *bus, struct virtio_device *device, const char *name,
+               const struct virtio_ops *ops, const struct state_table *state, struct error *error);
+/* For the device's destroy: frees what virtio_add made. */
+void virtio_release(struct virtio_device *device);
+
+struct memory *virtio_memory(const struct virtio_device *device);
+/* Gives a request back and interrupts the driver if it wants that. Lock held. */
+void virtio_give(struct virtio_device *device, unsigned queue, uint16_t head, uint32_t written);
+/* As virtqueue_take, and breaks the device when the ring is broken. True: a request. */
+bool virtio_take(struct virtio_device *device, unsigned queue, struct virtqueue_chain *chain);
+/* The driver broke a rule: DEVICE_NEEDS_RESET, and nothing more until it resets. §2.1.2 */
+void virtio_break(struct virtio_device *device, const char *why);
+
+extern const struct state_table virtio_device_state;
+
+#endif
