@@ -122,8 +122,8 @@ static void config_write(struct pci_device *device, unsigned offset, uint32_t va
 }
 
 /*
- * Port 0xcf8 takes only 32-bit accesses; 0xcfc to 0xcff reach the addressed register's bytes. A byte at 0xcf9
- * is the chipset's reset control register, whose bit 2 resets.
+ * Port 0xcf8 takes only 32-bit accesses; 0xcfc to 0xcff reach the addressed register's bytes. A
+ * byte at 0xcf9 is the chipset's reset control register, whose bit 2 resets.
  */
 #define RESET_CONTROL_OFFSET 1
 #define RESET_CPU            BIT(2)

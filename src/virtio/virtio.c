@@ -418,7 +418,12 @@ int virtio_add(struct pci_bus *bus, struct virtio_device *device, const char *na
                         VIRTIO_FEATURE_EVENT_INDEX;
     device->pci.config_read = config_read;
     device->pci.config_written = config_written;
-    pthread_mutex_init(&device->lock, NULL);
+    /* Recursive: a network back end may answer a frame while it is still being sent. */
+    pthread_mutexattr_t recursive;
+    pthread_mutexattr_init(&recursive);
+    pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&device->lock, &recursive);
+    pthread_mutexattr_destroy(&recursive);
     int result = pci_add_device(bus, &device->pci, &identity, -1, 0, error);
     if (result < 0)
         return result;
