@@ -12,7 +12,8 @@
 #define BOOT_COMMAND_LINE     UINT64_C(0x20000)
 #define BOOT_COMMAND_LINE_MAX KIB(8)
 #define BOOT_LOW_END          UINT64_C(0x9fc00) /* end of conventional memory */
-#define BOOT_RSDP             UINT64_C(0xe0000) /* ACPI tables from here to 0xfffff */
-#define BOOT_TABLES_END       MIB(1)
+#define BOOT_RSDP             UINT64_C(0xe0000) /* ACPI tables follow */
+#define BOOT_TABLES_END       UINT64_C(0xf0000)
+#define BOOT_SMBIOS           UINT64_C(0xf0000) /* guests look for it from here to 1 MiB */
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "boot/acpi.h"
+#include "boot/smbios.h"
 #include "bus/pci.h"
 #include "cpu/apic.h"
 #include "cpu/mmu.h"
@@ -106,7 +107,14 @@ static int write_tables(struct vm *vm, struct error *error)
         .pci_last = (uint32_t)PCI_MMIO_END - 1,
         .serial = {true},
     };
-    return acpi_write_tables(&config, vm->memory, error);
+    const struct smbios_config smbios = {
+        .cpu_count = vm->config.cpu_count,
+        .cpu_name = vm->config.model->brand,
+        .cpu_signature = vm->config.model->signature,
+        .cpu_features = vm->config.model->leaf1_edx,
+    };
+    int result = acpi_write_tables(&config, vm->memory, error);
+    return result < 0 ? result : smbios_write(&smbios, vm->memory, error);
 }
 
 static struct segment flat(uint16_t selector, uint16_t more)
