@@ -8,8 +8,8 @@ import unittest
 from harness.machine import EXIT_CONFIGURATION, EXIT_GUEST, EXIT_POWER_OFF, KERNEL, NACRE, ROOT
 from harness.machine import INITRAMFS, Machine, linux_arguments
 
-PROMPT = r"nacre:~# "
-BOOT_SECONDS = 120
+PROMPT = r"nacre:\S+# "
+BOOT_SECONDS = 60
 
 
 class Boot(unittest.TestCase):
