@@ -8,7 +8,7 @@
 #define NACRE_CLI_TERMINAL_H
 
 #include "base/loop.h"
-#include "device/serial.h"
+#include "vm/vm.h"
 
 struct terminal;
 
