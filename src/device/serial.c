@@ -3,12 +3,15 @@
  * sent when it is written. */
 #include "device/serial.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #define FIFO_SIZE           16
 #define POLLS_OF_A_LISTENER 16
+#define SETTLE_NS           UINT64_C(100000000)
 
 enum { REG_DATA, REG_IER, REG_IIR_FCR, REG_LCR, REG_MCR, REG_LSR, REG_MSR, REG_SCRATCH };
 
@@ -42,6 +45,8 @@ struct serial {
     uint16_t divisor;
     bool transmit_interrupt; /* THR became empty and nobody has looked yet */
     uint8_t status_polls;    /* reads of LSR in a row */
+    bool settled;            /* the receive interrupt has been on for SETTLE_NS */
+    struct loop_timer *settle;
     uint8_t fifo[FIFO_SIZE];
     uint8_t fifo_head, fifo_count;
     int irq_level;
@@ -62,12 +67,26 @@ static unsigned trigger_level(const struct serial *serial)
 
 /*
  * Does anybody in the guest take what comes? A driver clears the FIFO when it starts, so what is
- * sent before would be lost. Drivers enable the receive interrupt; those that poll read LSR again
- * and again (the transmitter is always idle: nobody waits for that).
+ * sent before would be lost. Drivers enable the receive interrupt, and then perhaps the FIFO, which
+ * empties it once more: those that do without get their time. Those that poll read LSR again and
+ * again (the transmitter is always idle: nobody waits for that).
  */
 static bool guest_listens(const struct serial *serial)
 {
-    return serial->ier & IER_RECEIVE || serial->status_polls == POLLS_OF_A_LISTENER;
+    if (serial->ier & IER_RECEIVE && (serial->fcr & FCR_ENABLE || serial->settled))
+        return true;
+    return serial->status_polls == POLLS_OF_A_LISTENER;
+}
+
+/* The receive interrupt is on for a while and no FIFO was asked for. */
+static void settle_expired(void *opaque)
+{
+    struct serial *serial = opaque;
+    pthread_mutex_lock(&serial->lock);
+    serial->settled = serial->ier & IER_RECEIVE;
+    pthread_mutex_unlock(&serial->lock);
+    if (serial->config.drained)
+        serial->config.drained(serial->config.opaque);
 }
 
 static unsigned fifo_room(const struct serial *serial)
@@ -223,7 +242,10 @@ static void register_write(struct serial *serial, unsigned offset, uint8_t value
         }
         if (value & ~serial->ier & IER_TRANSMIT) /* enabling it with THR empty raises it */
             serial->transmit_interrupt = true;
+        if (value & ~serial->ier & IER_RECEIVE)
+            loop_timer_arm(serial->settle, clock_monotonic_ns() + SETTLE_NS);
         serial->ier = value & 0xf;
+        serial->settled &= (value & IER_RECEIVE) != 0;
         break;
     case REG_IIR_FCR:
         write_fifo_control(serial, value);
@@ -287,6 +309,7 @@ static void serial_reset(struct device *device)
     serial->divisor = 12;
     serial->transmit_interrupt = false;
     serial->status_polls = 0;
+    serial->settled = false;
     serial->fifo_head = serial->fifo_count = 0;
     serial_update(serial);
     pthread_mutex_unlock(&serial->lock);
@@ -295,6 +318,7 @@ static void serial_reset(struct device *device)
 static void serial_destroy(struct device *device)
 {
     struct serial *serial = (struct serial *)device;
+    loop_timer_destroy(serial->settle);
     pthread_mutex_destroy(&serial->lock);
     free(serial);
 }
@@ -311,6 +335,7 @@ static const struct state_field serial_fields[] = {
     STATE_FIELD(struct serial, divisor),
     STATE_FIELD(struct serial, transmit_interrupt),
     STATE_FIELD(struct serial, status_polls),
+    STATE_FIELD(struct serial, settled),
     STATE_BLOB(struct serial, fifo),
     STATE_FIELD(struct serial, fifo_head),
     STATE_FIELD(struct serial, fifo_count),
@@ -334,6 +359,11 @@ struct serial *serial_create(struct bus *bus, const struct serial_config *config
     serial->device =
         (struct device){.name = serial->name, .ops = &device_ops, .state = &serial_state};
     serial->config = *config;
+    serial->settle = loop_timer_create(bus->loop, settle_expired, serial, error);
+    if (!serial->settle) {
+        free(serial);
+        return NULL;
+    }
     serial->irq = bus_gsi(bus, places[config->index % 4].irq);
     pthread_mutex_init(&serial->lock, NULL);
     serial_reset(&serial->device);
