@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/terminal.h"
 
+#include "cli/output.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -15,6 +17,7 @@
 struct terminal {
     struct loop *loop;
     struct serial *serial;
+    struct output *output;
     int output_fd;
     void (*quit)(void *opaque);
     void *opaque;
@@ -27,22 +30,9 @@ struct terminal {
     bool input_closed;
 };
 
-static void write_all(int fd, const char *bytes, size_t count)
-{
-    while (count) {
-        ssize_t written = write(fd, bytes, count);
-        if (written < 0 && errno != EINTR && errno != EAGAIN)
-            return; /* nobody reads any more: the guest goes on */
-        if (written > 0) {
-            bytes += written;
-            count -= (size_t)written;
-        }
-    }
-}
-
 static void say(struct terminal *terminal, const char *text)
 {
-    write_all(terminal->output_fd, text, strlen(text));
+    output_write(terminal->output, text, strlen(text));
 }
 
 static const int fatal_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGQUIT};
@@ -179,7 +169,7 @@ void terminal_drained(void *opaque)
 void terminal_transmit(void *opaque, uint8_t byte)
 {
     struct terminal *terminal = opaque;
-    write_all(terminal->output_fd, (const char *)&byte, 1);
+    output_write(terminal->output, (const char *)&byte, 1);
 }
 
 struct terminal *terminal_create(struct loop *loop, bool use_input, void (*quit)(void *opaque),
@@ -195,7 +185,11 @@ struct terminal *terminal_create(struct loop *loop, bool use_input, void (*quit)
                                   .quit = quit,
                                   .opaque = opaque,
                                   .input_closed = !use_input};
-    return terminal;
+    terminal->output = output_create(loop, error);
+    if (terminal->output)
+        return terminal;
+    free(terminal);
+    return NULL;
 }
 
 int terminal_attach(struct terminal *terminal, struct serial *serial, int output_fd,
@@ -203,6 +197,7 @@ int terminal_attach(struct terminal *terminal, struct serial *serial, int output
 {
     terminal->serial = serial;
     terminal->output_fd = output_fd;
+    output_connect(terminal->output, output_fd);
     if (terminal->input_closed)
         return 0;
     if (isatty(STDIN_FILENO) && make_raw(terminal, error) < 0)
@@ -215,7 +210,10 @@ int terminal_attach(struct terminal *terminal, struct serial *serial, int output
 
 void terminal_restore(struct terminal *terminal)
 {
-    if (!terminal || !terminal->raw)
+    if (!terminal)
+        return;
+    output_flush(terminal->output); /* the guest's last words before ours */
+    if (!terminal->raw)
         return;
     tcsetattr(STDIN_FILENO, TCSANOW, &terminal->saved);
     terminal->raw = false;
@@ -226,6 +224,7 @@ void terminal_destroy(struct terminal *terminal)
     if (!terminal)
         return;
     loop_watch_remove(terminal->watch);
+    output_destroy(terminal->output);
     terminal_restore(terminal);
     if (terminal->output_fd != STDOUT_FILENO)
         close(terminal->output_fd);

@@ -188,6 +188,21 @@ class Serial(Case):
         self.assertEqual(process.returncode, 0)
 
 
+    def test_reader_that_stops_reading_does_not_keep_the_machine(self):
+        flood = bytes.fromhex("66baf803 b041 ee ebfd")
+        reader, writer = os.pipe()
+        process = subprocess.Popen(
+            [NACRE, "run", "--kernel", self.image(flood), "--memory", "16M"],
+            stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        self.assertEqual(os.read(reader, 1), b"A")
+        time.sleep(1)  # the pipe fills up
+        process.terminate()
+        self.assertEqual(process.wait(SECONDS), 128 + signal.SIGTERM)
+        os.close(reader)
+        os.close(writer)
+
+
 class Terminal(Case):
     """nacre with its standard input and output on a pseudo-terminal of its own."""
 
