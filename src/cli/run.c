@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 enum serial_kind { SERIAL_STDIO, SERIAL_NONE, SERIAL_FILE };
@@ -57,6 +58,14 @@ static int set_memory(void *target, const char *text, struct error *error)
     if (size < MEMORY_SIZE_MIN || size > MEMORY_SIZE_MAX || size % PAGE_SIZE)
         return error_set(error, EINVAL, "--memory %s: must be from 1M to 1024G in whole pages",
                          text);
+    /* More than the whole host has, swap included, is a slip of the finger. */
+    struct sysinfo host;
+    if (sysinfo(&host) == 0) {
+        uint64_t most = ((uint64_t)host.totalram + host.totalswap) * host.mem_unit;
+        if (size > most)
+            return error_set(error, ENOMEM, "--memory %s: this host has only %llu MiB with swap",
+                             text, (unsigned long long)(most >> 20));
+    }
     return 0;
 }
 

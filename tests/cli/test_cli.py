@@ -86,7 +86,7 @@ class Words(Case):
     def test_bad_values_name_their_option(self):
         image = self.image(SLEEP)
         for option, values in {
-            "--memory": ["", "0", "-1", "1", "5X", "1.5G", "99999999999999T", "4097", "512MM"],
+            "--memory": ["", "0", "-1", "1", "5X", "1.5G", "99999999999999T", "4097", "512MM", "1000G"],
             "--cpus": ["", "0", "-1", "17", "2x", "99999999999999999999"],
             "--serial": ["", "tape", "file:", "file:/no/such/folder/file"],
             "--cpu": ["", "z80"],
