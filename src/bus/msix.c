@@ -89,7 +89,7 @@ static uint64_t msix_read(void *opaque, uint64_t offset, unsigned size)
         memcpy(&value, (const uint8_t *)msix->table + offset, size);
     else if (offset >= PENDING_OFFSET &&
              range_within(offset - PENDING_OFFSET, size, sizeof(msix->pending)))
-        memcpy(&value, (const uint8_t *)msix->pending + offset - PENDING_OFFSET, size);
+        memcpy(&value, (const uint8_t *)msix->pending + (offset - PENDING_OFFSET), size);
     return value;
 }
 

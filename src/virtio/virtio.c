@@ -288,7 +288,7 @@ static uint64_t registers_read(void *opaque, uint64_t offset, unsigned size)
         pci_set_intx(&device->pci, 0);
     } else if (offset >= OFFSET_CONFIG &&
                range_within(offset - OFFSET_CONFIG, size, VIRTIO_CONFIG_MAX)) {
-        value = load_le(device->config + offset - OFFSET_CONFIG, size);
+        value = load_le(&device->config[offset - OFFSET_CONFIG], size);
     }
     pthread_mutex_unlock(&device->lock);
     return value;
