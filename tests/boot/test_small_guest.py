@@ -70,6 +70,7 @@ class Boot(unittest.TestCase):
         machine = self.boot()
         machine.run("touch /root/gone-after-reboot")
         machine.send("reboot -f\n")
+        machine.expect("Restarting system", 20)
         machine.expect(PROMPT, BOOT_SECONDS)
         self.assertIn("missing", machine.run("test -e /root/gone-after-reboot || echo missing"))
 
