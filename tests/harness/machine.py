@@ -71,7 +71,7 @@ class Machine:
         with self.changed:
             while not (match := expression.search(self.output, self.position)):
                 if not self.reader.is_alive():
-                    self.fail(f"ended with no {pattern!r} in its output")
+                    self.fail(f"ended with status {self.process.wait()} and no {pattern!r} in its output")
                 left = deadline - time.monotonic()
                 if left <= 0:
                     self.fail(f"no {pattern!r} within {seconds * TIME_SCALE:.0f} s")
