@@ -15,7 +15,7 @@ static unsigned edit_distance(const char *a, const char *b)
     size_t length = strnlen(b, LIMIT);
     for (size_t j = 0; j <= length; j++)
         row[j] = (unsigned)j;
-    for (size_t i = 0; a[i] && i < LIMIT; i++) {
+    for (size_t i = 0; i < LIMIT && a[i]; i++) {
         unsigned diagonal = row[0];
         row[0] = (unsigned)i + 1;
         for (size_t j = 1; j <= length; j++) {
