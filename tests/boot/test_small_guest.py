@@ -46,9 +46,9 @@ class Boot(unittest.TestCase):
         machine = self.boot()
         machine.run("cat /sys/devices/system/clocksource/clocksource0/current_clocksource")
         machine.send("sleep 1; cat /proc/uptime; echo be''gin\n")
-        machine.expect(r"begin")
+        machine.expect(r"^begin\n")
         machine.send("sleep 5; echo e''nd\n")
-        machine.expect(r"^end")
+        machine.expect(r"^end\n")
         times = [when for when, line in machine.lines if line in ("begin", "end")]
         self.assertAlmostEqual(times[1] - times[0], 5, delta=1)
 
