@@ -13,7 +13,7 @@ enum { P = 1, W = 2, U = 4, A = 0x20, D = 0x40, LARGE = 0x80, G = 0x100 };
 enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16, PF_PK = 32 };
 
 extern uint64_t page_root[512];
-static uint64_t pointers[512], directory[512], table[512] __attribute__((aligned(4096)));
+static __attribute__((aligned(4096))) uint64_t pointers[512], directory[512], table[512];
 static uint64_t root2[512] __attribute__((aligned(4096)));
 static uint8_t page[2][4096] __attribute__((aligned(4096)));
 

@@ -265,9 +265,9 @@ static void check_tasks(void)
     check_trap(trap_catch(call_busy, 0), TRAP_TS, TASK_B, "a TSS with too small a limit");
 }
 
-static uint32_t directory[1024], table[1024] __attribute__((aligned(4096)));
+static __attribute__((aligned(4096))) uint32_t directory[1024], table[1024];
 static uint64_t pae_pointers[4] __attribute__((aligned(32)));
-static uint64_t pae_directory[4][512], pae_table[512] __attribute__((aligned(4096)));
+static __attribute__((aligned(4096))) uint64_t pae_directory[4][512], pae_table[512];
 
 static void do_read(void *address)
 {

@@ -7,7 +7,7 @@
 #include "runtime/runtime.h"
 
 extern uint64_t page_root[512];
-static uint64_t pointers[512], directory[512], table[512] __attribute__((aligned(4096)));
+static __attribute__((aligned(4096))) uint64_t pointers[512], directory[512], table[512];
 static uint8_t code[2][4096] __attribute__((aligned(4096)));
 
 typedef unsigned function(void);

@@ -22,7 +22,7 @@ static struct {
     uint64_t low, high;
 } __attribute__((aligned(16))) pair;
 static uint8_t across[130] __attribute__((aligned(64)));
-static uint64_t pointers[512], directory[512], table[512] __attribute__((aligned(4096)));
+static __attribute__((aligned(4096))) uint64_t pointers[512], directory[512], table[512];
 static uint64_t pages[2][512] __attribute__((aligned(4096)));
 static uint8_t code[4096] __attribute__((aligned(4096)));
 static volatile unsigned interrupts;

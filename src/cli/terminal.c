@@ -224,8 +224,8 @@ void terminal_destroy(struct terminal *terminal)
     if (!terminal)
         return;
     loop_watch_remove(terminal->watch);
+    terminal_restore(terminal); /* flushes the output: before its end */
     output_destroy(terminal->output);
-    terminal_restore(terminal);
     if (terminal->output_fd != STDOUT_FILENO)
         close(terminal->output_fd);
     free(terminal);
