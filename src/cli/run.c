@@ -204,6 +204,7 @@ struct session {
     struct terminal *terminal;
     struct vm *vm;
     int signal_fd, signal_number;
+    struct loop_watch *signal_watch;
 };
 
 static void session_ended(void *opaque)
@@ -238,8 +239,10 @@ static int watch_signals(struct session *session, struct error *error)
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     session->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (session->signal_fd < 0 ||
-        !loop_watch_add(session->loop, session->signal_fd, EPOLLIN, signal_ready, session, error))
+    if (session->signal_fd >= 0)
+        session->signal_watch = loop_watch_add(session->loop, session->signal_fd, EPOLLIN,
+                                               signal_ready, session, error);
+    if (!session->signal_watch)
         return error_set(error, errno, "cannot watch signals: %s", strerror(errno));
     return 0;
 }
@@ -330,6 +333,7 @@ static int run_session(struct session *session, struct run_options *options, str
     /* The vcpus first: one may be writing to the terminal. */
     vm_destroy(session->vm);
     terminal_destroy(session->terminal);
+    loop_watch_remove(session->signal_watch);
     close(session->signal_fd);
     return code;
 }
