@@ -30,6 +30,7 @@ struct test_case {
     uint8_t code[ZYDIS_MAX_INSTRUCTION_LENGTH];
     ZyanUSize length;
     uint64_t undefined_flags;
+    bool string; /* rSI, rDI, rCX and DF have meanings */
 };
 
 struct random {
@@ -42,11 +43,12 @@ uint64_t random_next(struct random *random);
 bool generate(struct random *random, const char *group, struct test_case *test);
 bool group_exists(const char *group);
 /* Registers and memory with many edge cases. */
-void generate_inputs(struct random *random, struct machine_state *state);
+void generate_inputs(struct random *random, const struct test_case *test,
+                     struct machine_state *state);
 
 int host_create(struct error *error);
 void host_run(const struct test_case *test, const struct machine_state *before,
-                struct machine_state *after);
+              struct machine_state *after);
 
 struct machine;
 struct machine *machine_create(const struct engine_ops *engine, struct error *error);

@@ -31,6 +31,7 @@ enum form {
     MI8 = 1 << 16,
     RCL = 1 << 17,
     MCL = 1 << 18,
+    STRING = 1 << 25,
     LOCKED = 1 << 19,
     RRI = 1 << 20,
     RX = 1 << 21,
@@ -123,6 +124,26 @@ static const struct instruction {
     {"atomic", I(NEG), M | LOCKED, 0},
     {"atomic", I(NOT), M | LOCKED, 0},
     {"atomic", I(BTS), MI8 | LOCKED, OF | SF | AF | PF},
+    {"string", I(MOVSB), STRING, 0},
+    {"string", I(MOVSW), STRING, 0},
+    {"string", I(MOVSD), STRING, 0},
+    {"string", I(MOVSQ), STRING, 0},
+    {"string", I(STOSB), STRING, 0},
+    {"string", I(STOSW), STRING, 0},
+    {"string", I(STOSD), STRING, 0},
+    {"string", I(STOSQ), STRING, 0},
+    {"string", I(LODSB), STRING, 0},
+    {"string", I(LODSW), STRING, 0},
+    {"string", I(LODSD), STRING, 0},
+    {"string", I(LODSQ), STRING, 0},
+    {"string", I(CMPSB), STRING, 0},
+    {"string", I(CMPSW), STRING, 0},
+    {"string", I(CMPSD), STRING, 0},
+    {"string", I(CMPSQ), STRING, 0},
+    {"string", I(SCASB), STRING, 0},
+    {"string", I(SCASW), STRING, 0},
+    {"string", I(SCASD), STRING, 0},
+    {"string", I(SCASQ), STRING, 0},
     {"sse", I(PADDB), XX | XM, 0},
     {"sse", I(PADDQ), XX | XM, 0},
     {"sse", I(PSUBW), XX | XM, 0},
@@ -320,7 +341,13 @@ bool generate(struct random *random, const char *group, struct test_case *test)
                                    .mnemonic = chosen->mnemonic};
     if (chosen->forms & LOCKED && form & (MR | MI | M | MI8) && pick(random, 2))
         request.prefixes = ZYDIS_ATTRIB_HAS_LOCK;
+    /* What a mnemonic does not take is not encodable, and the caller tries again. */
+    static const ZyanU64 repeats[] = {0, ZYDIS_ATTRIB_HAS_REP, ZYDIS_ATTRIB_HAS_REPE,
+                                      ZYDIS_ATTRIB_HAS_REPNE};
+    if (form == STRING)
+        request.prefixes = repeats[pick(random, ARRAY_SIZE(repeats))];
     add_operands(&request, random, form, 1u << pick(random, 4));
+    test->string = form == STRING;
     test->mnemonic = chosen->mnemonic;
     test->undefined_flags = chosen->undefined;
     test->length = sizeof(test->code);
@@ -356,7 +383,18 @@ static uint64_t edge_value(struct random *random)
     return pick(random, 3) ? edges[pick(random, ARRAY_SIZE(edges))] : random_next(random);
 }
 
-void generate_inputs(struct random *random, struct machine_state *state)
+/* Short runs in either direction that stay inside the scratch area; they may overlap. */
+static void string_inputs(struct random *random, struct machine_state *state)
+{
+    state->registers[GPR_RSI] = SCRATCH_ADDRESS + 300 + pick(random, 400);
+    state->registers[GPR_RDI] = SCRATCH_ADDRESS + 300 + pick(random, 400);
+    state->registers[GPR_RCX] = pick(random, 30);
+    if (pick(random, 4) == 0)
+        state->rflags |= RFLAGS_DF;
+}
+
+void generate_inputs(struct random *random, const struct test_case *test,
+                     struct machine_state *state)
 {
     for (unsigned i = 0; i < 16; i++)
         state->registers[i] = edge_value(random);
@@ -370,4 +408,6 @@ void generate_inputs(struct random *random, struct machine_state *state)
     for (unsigned i = 0; i < SCRATCH_SIZE; i += 8)
         store_le(state->scratch + i, edge_value(random), 8);
     state->faulted = false;
+    if (test->string)
+        string_inputs(random, state);
 }

@@ -101,7 +101,7 @@ static void build(const struct test_case *test)
 }
 
 void host_run(const struct test_case *test, const struct machine_state *before,
-                struct machine_state *after)
+              struct machine_state *after)
 {
     uint8_t *frame = (uint8_t *)(uintptr_t)FRAME, *scratch = (uint8_t *)(uintptr_t)SCRATCH_ADDRESS;
     build(test);

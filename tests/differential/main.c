@@ -76,7 +76,7 @@ static void compare_one(struct run *run, struct machine *machine, const char *en
                         const struct test_case *test)
 {
     static struct machine_state before, native, after;
-    generate_inputs(&run->random, &before);
+    generate_inputs(&run->random, test, &before);
     host_run(test, &before, &native);
     machine_run(machine, &before, &after);
     if (equal(test, &native, &after)) {
