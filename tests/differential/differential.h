@@ -29,7 +29,10 @@ struct test_case {
     ZydisMnemonic mnemonic;
     uint8_t code[ZYDIS_MAX_INSTRUCTION_LENGTH];
     ZyanUSize length;
-    uint64_t undefined_flags;
+    uint64_t undefined_flags; /* at most these: ask undefined_flags() */
+    unsigned shift_bits;      /* width of a shift's operand; 0: no shift */
+    unsigned shift_count;
+    bool shift_by_cl;
     bool string; /* rSI, rDI, rCX and DF have meanings */
 };
 
@@ -42,6 +45,8 @@ uint64_t random_next(struct random *random);
  * again. */
 bool generate(struct random *random, const char *group, struct test_case *test);
 bool group_exists(const char *group);
+/* The flags that the manuals leave open with these inputs. */
+uint64_t undefined_flags(const struct test_case *test, const struct machine_state *before);
 /* Registers and memory with many edge cases. */
 void generate_inputs(struct random *random, const struct test_case *test,
                      struct machine_state *state);

@@ -322,6 +322,30 @@ static uint32_t pick_form(struct random *random, uint32_t forms)
             return form;
 }
 
+/* What undefined_flags() must know of a shift: its operand's width, and where its count is. */
+static void note_shift(struct test_case *test, const ZydisEncoderRequest *request, uint32_t form,
+                       unsigned size)
+{
+    const ZydisEncoderOperand *last = &request->operands[request->operand_count - 1];
+    test->shift_bits = size * 8;
+    test->shift_by_cl = form & (RCL | MCL);
+    test->shift_count = test->shift_by_cl ? 0 : (unsigned)last->imm.u;
+}
+
+uint64_t undefined_flags(const struct test_case *test, const struct machine_state *before)
+{
+    if (!test->shift_bits)
+        return test->undefined_flags;
+    uint64_t count = test->shift_by_cl ? before->registers[GPR_RCX] : test->shift_count;
+    count &= test->shift_bits == 64 ? 63 : 31;
+    if (!count)
+        return 0;
+    uint64_t defined = count == 1 ? RFLAGS_OF : 0;
+    if (count < test->shift_bits)
+        defined |= RFLAGS_CF;
+    return test->undefined_flags & ~defined;
+}
+
 bool group_exists(const char *group)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(instructions); i++)
@@ -346,7 +370,11 @@ bool generate(struct random *random, const char *group, struct test_case *test)
                                       ZYDIS_ATTRIB_HAS_REPNE};
     if (form == STRING)
         request.prefixes = repeats[pick(random, ARRAY_SIZE(repeats))];
-    add_operands(&request, random, form, 1u << pick(random, 4));
+    unsigned size = 1u << pick(random, 4);
+    add_operands(&request, random, form, size);
+    test->shift_bits = 0;
+    if (!strcmp(chosen->group, "shift"))
+        note_shift(test, &request, form, size);
     test->string = form == STRING;
     test->mnemonic = chosen->mnemonic;
     test->undefined_flags = chosen->undefined;

@@ -28,18 +28,18 @@ static void disassemble(const struct test_case *test, char *text, size_t size)
                                     instruction.operand_count_visible, text, size, 0, NULL);
 }
 
-static uint64_t compared_flags(const struct test_case *test)
+static uint64_t compared_flags(const struct test_case *test, const struct machine_state *before)
 {
-    return RFLAGS_ARITHMETIC & ~test->undefined_flags;
+    return RFLAGS_ARITHMETIC & ~undefined_flags(test, before);
 }
 
-static bool equal(const struct test_case *test, const struct machine_state *native,
-                  const struct machine_state *engine)
+static bool equal(const struct test_case *test, const struct machine_state *before,
+                  const struct machine_state *native, const struct machine_state *engine)
 {
     if (native->faulted || engine->faulted)
         return native->faulted == engine->faulted;
     return !memcmp(native->registers, engine->registers, sizeof(native->registers)) &&
-           !((native->rflags ^ engine->rflags) & compared_flags(test)) &&
+           !((native->rflags ^ engine->rflags) & compared_flags(test, before)) &&
            !memcmp(native->xmm, engine->xmm, sizeof(native->xmm)) &&
            !memcmp(native->scratch, engine->scratch, SCRATCH_SIZE);
 }
@@ -60,7 +60,7 @@ static void report(const struct run *run, const struct test_case *test, const ch
                    (unsigned long long)before->registers[i],
                    (unsigned long long)native->registers[i],
                    (unsigned long long)after->registers[i]);
-    if ((native->rflags ^ after->rflags) & compared_flags(test))
+    if ((native->rflags ^ after->rflags) & compared_flags(test, before))
         printf("  flags: before %03llx, host %03llx, engine %03llx, rax %016llx rcx %016llx\n",
                (unsigned long long)before->rflags, (unsigned long long)native->rflags,
                (unsigned long long)after->rflags, (unsigned long long)before->registers[GPR_RAX],
@@ -79,7 +79,7 @@ static void compare_one(struct run *run, struct machine *machine, const char *en
     generate_inputs(&run->random, test, &before);
     host_run(test, &before, &native);
     machine_run(machine, &before, &after);
-    if (equal(test, &native, &after)) {
+    if (equal(test, &before, &native, &after)) {
         run->passed++;
         return;
     }
