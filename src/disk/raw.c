@@ -84,7 +84,9 @@ static int punch(struct raw *raw, const struct block_request *request, bool zero
         return 0;
     if (raw->is_device) {
         uint64_t range[2] = {request->offset, request->length};
-        return ioctl(raw->fd, zero ? BLKZEROOUT : BLKDISCARD, range) < 0 ? -errno : 0;
+        if (ioctl(raw->fd, zero ? BLKZEROOUT : BLKDISCARD, range) == 0)
+            return 0;
+        return !zero && errno == EOPNOTSUPP ? 0 : -errno;
     }
     if (fallocate(raw->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length) == 0)
         return 0;

@@ -42,6 +42,10 @@ enum {
 #define ID_SIZE     20
 #define DISCARD_MAX (GIB(1) / SECTOR_SIZE)
 
+/* No driver that waits for its buffers can have more requests under way; one that offers the same
+ * chain again and again must not make us hold ever more of them. */
+#define IN_FLIGHT_MAX VIRTQUEUE_SIZE_MAX
+
 struct virtio_blk {
     struct virtio_device virtio;
     struct block *block;
@@ -69,18 +73,32 @@ static void finish(struct blk_request *request, uint8_t status, uint32_t written
     free(request);
 }
 
-/* Loop thread. The guest may have reset the device meanwhile: then nobody waits any more. */
+static void process(struct virtio_device *virtio, unsigned queue);
+
+/* The guest has reset the device meanwhile: nobody waits any more, but its memory was written. */
+static void forget(struct blk_request *request)
+{
+    const struct virtqueue_chain *chain = &request->chain;
+    if (request->block.operation == BLOCK_READ)
+        vector_note_write(virtio_memory(&request->blk->virtio), chain->writable,
+                          chain->writable_count);
+    free(request);
+}
+
+/* Loop thread. */
 static void request_done(struct block_request *block, int result)
 {
     struct blk_request *request = container_of(block, struct blk_request, block);
     struct virtio_blk *blk = request->blk;
     pthread_mutex_lock(&blk->virtio.lock);
-    blk->in_flight--;
+    bool was_full = blk->in_flight-- == IN_FLIGHT_MAX;
     if (request->generation != blk->virtio.generation)
-        free(request);
+        forget(request);
     else
         finish(request, result < 0 ? STATUS_IO_ERROR : STATUS_OK,
                block->operation == BLOCK_READ ? (uint32_t)block->length : 0);
+    if (was_full)
+        process(&blk->virtio, 0);
     pthread_mutex_unlock(&blk->virtio.lock);
 }
 
@@ -211,7 +229,8 @@ static void start(struct blk_request *request)
 static void process(struct virtio_device *virtio, unsigned queue)
 {
     struct virtio_blk *blk = (struct virtio_blk *)virtio;
-    for (;;) {
+    /* When it is full, the next completion carries on here. */
+    while (blk->in_flight < IN_FLIGHT_MAX) {
         struct blk_request *request = calloc(1, sizeof(*request));
         if (!request || !virtio_take(virtio, queue, &request->chain)) {
             free(request);
