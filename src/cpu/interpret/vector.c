@@ -7,7 +7,7 @@
 #include "cpu/interpret/operand.h"
 #include "cpu/interpret/vector_state.h"
 
-enum vector_kind { KIND_X87, KIND_MMX, KIND_SSE };
+enum vector_kind { KIND_X87, KIND_MMX, KIND_SSE, KIND_GENERAL /* CRC32: no vector state */ };
 
 /* op->extra of these handlers is the stub's address; op->immediate holds these bits. */
 #define VECTOR_LOAD    BIT(0) /* reads its memory operand */
@@ -21,6 +21,8 @@ enum vector_kind { KIND_X87, KIND_MMX, KIND_SSE };
 static bool kind_allowed(struct vcpu *vcpu, enum vector_kind kind)
 {
     uint64_t cr0 = vcpu->cr0;
+    if (kind == KIND_GENERAL)
+        return true;
     if (kind == KIND_SSE && (cr0 & CR0_EM || !(vcpu->cr4 & CR4_OSFXSR)))
         return raise_exception(vcpu, VECTOR_UD);
     if (kind == KIND_MMX && cr0 & CR0_EM)
@@ -96,7 +98,7 @@ static void run_x87_unmasked(struct vcpu *vcpu, const struct op *op, void *memor
     uint16_t raised = host_fsw_read() & ~old & FSW_FLAGS;
     if (raised & ~vector->fcw & before_result) {
         store_le(image + FX_FSW, old | raised, 2);
-        __asm__ volatile("fxrstor64 %0" : : "m"(*(uint8_t(*)[FX_SIZE])image));
+        host_fxrstor(image);
     }
 }
 
@@ -303,8 +305,11 @@ static void environment_store(struct vcpu *vcpu, const struct op *op)
     uint16_t status = host_fsw_read();
     run_stub(vcpu, op, image);
     store_le(image, vector->fcw, 2);
+    /* The instruction and data pointers are the interpreter's own addresses: not for the guest. */
+    bool narrow = size == 14 || size == 94;
+    memset(image + (narrow ? 6 : 12), 0, narrow ? 8 : 16);
     if (status & ~vector->fcw & FSW_FLAGS) /* ES and B: the host's exceptions are masked */
-        store_le(image + (size == 14 || size == 94 ? 2 : 4), status | 0x8080u, 2);
+        store_le(image + (narrow ? 2 : 4), status | 0x8080u, 2);
     if (size > 28)
         vector->fcw = 0x37f; /* FNSAVE ends with FNINIT */
     else
@@ -398,9 +403,15 @@ static inline enum mmu_status masked_store_work(struct vcpu *vcpu, const struct 
     if (op->flags & OP_ADDRESS32)
         gva = (uint32_t)vcpu->registers[GPR_RDI] + vcpu->segment_bases[op->segment];
     enum mmu_status status = MMU_OK;
-    for (unsigned i = 0; i < size && status != MMU_FAULT; i++)
-        if (mask[i] & 0x80)
-            status = mmu_write(vcpu, gva + i, &data[i], 1, vcpu->mmu_mode);
+    for (unsigned i = 0; i < size; i++) {
+        if (!(mask[i] & 0x80))
+            continue;
+        enum mmu_status one = mmu_write(vcpu, gva + i, &data[i], 1, vcpu->mmu_mode);
+        if (one == MMU_FAULT)
+            return one;
+        if (one == MMU_CODE)
+            status = one;
+    }
     return status;
 }
 DEFINE_HANDLER(masked_store)
@@ -421,10 +432,31 @@ static op_handler *select_masked_store(struct selection *selection)
     op->source = numbers[1];
     op->condition = wide ? KIND_SSE : KIND_MMX;
     op->operand_size = wide ? 16 : 8;
-    op->immediate = 0;
+    op->immediate = wide ? 0 : VECTOR_WAITING;
     if (selection->instruction.address_width == 32)
         op->flags |= OP_ADDRESS32;
     return masked_store;
+}
+
+static bool names_class(const struct selection *selection, ZydisRegisterClass class)
+{
+    for (unsigned i = 0; i < selection->instruction.operand_count; i++)
+        if (selection->operands[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+            ZydisRegisterGetClass(selection->operands[i].reg.value) == class)
+            return true;
+    return false;
+}
+
+/* The registers decide what an instruction asks of CR0 and CR4: FISTTP came with SSE3, and SSE
+ * extended MMX. */
+static enum vector_kind kind_of_registers(const struct selection *selection, enum vector_kind kind)
+{
+    if (selection->instruction.mnemonic == ZYDIS_MNEMONIC_FISTTP)
+        return KIND_X87;
+    if (selection->instruction.mnemonic == ZYDIS_MNEMONIC_CRC32)
+        return KIND_GENERAL;
+    bool xmm_too = names_class(selection, ZYDIS_REGCLASS_XMM);
+    return names_class(selection, ZYDIS_REGCLASS_MMX) && !xmm_too ? KIND_MMX : kind;
 }
 
 /* What the model must have for an instruction set. */
@@ -444,7 +476,7 @@ static bool extension_available(const struct selection *selection, enum vector_k
     for (unsigned i = 0; i < ARRAY_SIZE(extensions); i++) {
         if (extensions[i].extension != selection->instruction.meta.isa_ext)
             continue;
-        *kind = extensions[i].kind;
+        *kind = kind_of_registers(selection, extensions[i].kind);
         return extensions[i].ecx_bit < 0 ||
                selection->vcpu->model->leaf1_ecx & BIT(extensions[i].ecx_bit);
     }
@@ -487,7 +519,7 @@ static op_handler *select_native(struct selection *selection, enum vector_kind k
         op->immediate |= VECTOR_FLOAT;
     if (kind == KIND_X87 && is_waiting(selection->instruction.mnemonic))
         op->immediate |= VECTOR_WAITING;
-    if (kind == KIND_MMX)
+    if (kind == KIND_MMX || names_class(selection, ZYDIS_REGCLASS_MMX))
         op->immediate |= VECTOR_WAITING;
     op->stub =
         (const void *)(uintptr_t)native_stub_for(vector_of(selection->vcpu)->native, selection);

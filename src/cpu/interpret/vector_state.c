@@ -66,7 +66,7 @@ void vector_restore(struct vcpu *vcpu)
     store_le(image + FX_FCW, vector->fcw | FCW_MASKS, 2);
     store_le(image + FX_FSW, load_le(image + FX_FSW, 2) & 0x7f7f, 2);
     store_le(image + FX_MXCSR, (vector->mxcsr | MXCSR_MASKS) & 0xffff, 4);
-    __asm__ volatile("fxrstor64 %0" : : "m"(*(uint8_t(*)[FX_SIZE])image));
+    host_fxrstor(image);
 }
 
 void vector_enter(struct vcpu *vcpu)
@@ -282,6 +282,8 @@ static enum mmu_status save_components(struct vcpu *vcpu, uint64_t gva, uint64_t
 {
     bool compact = kind == XSAVE_COMPACT;
     uint64_t in_use = components_in_use(vcpu), header[2] = {0};
+    if (compact && load_le(vcpu->xsave + FX_MXCSR, 4) != MXCSR_INITIAL)
+        in_use |= XSTATE_SSE; /* in this format MXCSR belongs to the component */
     uint64_t written = kind == XSAVE_PLAIN ? requested : requested & in_use;
     uint32_t place = 576;
     for (unsigned i = 0; i < 64; i++) {
@@ -298,7 +300,7 @@ static enum mmu_status save_components(struct vcpu *vcpu, uint64_t gva, uint64_t
             return MMU_FAULT;
         place += size;
     }
-    bool mxcsr = requested & (XSTATE_SSE | XSTATE_AVX);
+    bool mxcsr = compact ? written & XSTATE_SSE : requested & (XSTATE_SSE | XSTATE_AVX);
     if (mxcsr && write_image(vcpu, gva + FX_MXCSR, vcpu->xsave + FX_MXCSR, 8) == MMU_FAULT)
         return MMU_FAULT;
     if (!read_image(vcpu, gva + XSAVE_HEADER, (uint8_t *)header, sizeof(header)))
@@ -374,7 +376,8 @@ static void xrstor(struct vcpu *vcpu, const struct op *op)
     memcpy(header, image + XSAVE_HEADER, sizeof(header));
     bool compact = header[1] & XCOMP_COMPACT;
     uint64_t layout = compact ? header[1] & ~XCOMP_COMPACT : vcpu->xcr0;
-    bool mxcsr = requested & (XSTATE_SSE | XSTATE_AVX);
+    bool mxcsr =
+        compact ? requested & header[0] & XSTATE_SSE : requested & (XSTATE_SSE | XSTATE_AVX);
     if (!header_valid(vcpu, header, compact) || (mxcsr && load_le(image + FX_MXCSR, 4) >> 16)) {
         raise_error(vcpu, VECTOR_GP, 0);
         FAULT(vcpu, op);
@@ -395,7 +398,9 @@ static void xrstor(struct vcpu *vcpu, const struct op *op)
             initialise_component(vcpu, i);
         place += component_size;
     }
-    if (mxcsr)
+    if (compact && requested & ~header[0] & XSTATE_SSE)
+        store_le(vcpu->xsave + FX_MXCSR, MXCSR_INITIAL, 4);
+    else if (mxcsr)
         memcpy(vcpu->xsave + FX_MXCSR, image + FX_MXCSR, 4);
     vector_restore(vcpu);
     uint32_t pkru = (uint32_t)load_le(vcpu->xsave + PKRU_OFFSET, 4);

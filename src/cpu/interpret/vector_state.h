@@ -11,10 +11,11 @@
 #include "cpu/interpret/native.h"
 #include "cpu/vcpu.h"
 
-#define MXCSR_FLAGS 0x3fu
-#define MXCSR_MASKS 0x1f80u
-#define FCW_MASKS   0x3fu
-#define FSW_FLAGS   0x3fu
+#define MXCSR_FLAGS   0x3fu
+#define MXCSR_MASKS   0x1f80u
+#define MXCSR_INITIAL MXCSR_MASKS /* all masked, no flag */
+#define FCW_MASKS     0x3fu
+#define FSW_FLAGS     0x3fu
 
 /* Offsets in the FXSAVE image. APM vol. 2 §11.4.4 */
 enum {
@@ -66,6 +67,16 @@ static inline uint16_t host_fsw_read(void)
 static inline void host_fcw_write(uint16_t control)
 {
     __asm__ volatile("fldcw %0" : : "m"(control));
+}
+
+/* Overwrites all of the host's XMM registers too, which the compiler must know. */
+static inline void host_fxrstor(const uint8_t *image)
+{
+    __asm__ volatile("fxrstor64 %0"
+                     :
+                     : "m"(*(const uint8_t(*)[FX_SIZE])image)
+                     : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
+                       "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
 }
 
 /* The guest's MXCSR, flags up to date. */

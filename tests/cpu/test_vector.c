@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* x87, MMX and SSE instructions whose surroundings the host cannot be compared with: exceptions,
+ * state images, what CR0 and CR4 forbid. */
+#include "bare.h"
+#include "cpu/engine.h"
+
+#include <string.h>
+
+enum { DATA = 0x20000, FXSAVE_MXCSR = 24, XSAVE_HEADER = 512, MXCSR_INITIAL = 0x1f80 };
+
+static int setup(void **state)
+{
+    if (bare_setup(state))
+        return -1;
+    struct bare *bare = *state;
+    struct error error;
+    bare_enter_long(bare);
+    if (engine_interpret.create(bare->vcpu, &error) < 0)
+        return -1;
+    bare->vcpu->engine = &engine_interpret;
+    bare->vcpu->cr4 |= CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE;
+    bare->vcpu->cr0 |= CR0_NE;
+    bare->vcpu->xcr0 = 3;
+    bare->vcpu->registers[GPR_RBX] = DATA;
+    vcpu_update_mode(bare->vcpu);
+    return 0;
+}
+
+/* Runs the code, then HLT. Every vector's handler is a HLT of its own: returns the vector reached,
+ * or -1 when the code came to its end. */
+static int run(struct bare *bare, const uint8_t *code, size_t size)
+{
+    struct vcpu *vcpu = bare->vcpu;
+    const uint8_t halt = 0xf4;
+    memory_write(bare->memory, CODE, code, size);
+    memory_write(bare->memory, CODE + size, &halt, 1);
+    for (unsigned vector = 0; vector < 32; vector++)
+        memory_write(bare->memory, HANDLER + 16 * vector, &halt, 1);
+    vcpu->rip = CODE;
+    vcpu->run_state = VCPU_RUNNING;
+    assert_int_equal(engine_interpret.run(vcpu), VCPU_EXIT_HALT);
+    if (vcpu->rip == CODE + size + 1)
+        return -1;
+    assert_in_range(vcpu->rip, HANDLER, HANDLER + 16 * 32);
+    return (int)(vcpu->rip - HANDLER) / 16;
+}
+
+#define RUN(bare, ...) run(bare, (const uint8_t[]){__VA_ARGS__}, sizeof((uint8_t[]){__VA_ARGS__}))
+
+static void crc32_needs_no_vector_state(void **state)
+{
+    struct bare *bare = *state;
+    bare->vcpu->cr0 |= CR0_TS;
+    bare->vcpu->cr4 &= ~(uint64_t)CR4_OSFXSR;
+    bare->vcpu->registers[GPR_RAX] = 0;
+    bare->vcpu->registers[GPR_RCX] = 1;
+    assert_int_equal(RUN(bare, 0xf2, 0x0f, 0x38, 0xf1, 0xc1), -1); /* crc32 eax, ecx */
+    assert_int_equal(bare->vcpu->registers[GPR_RAX], 0xdd45aab8);
+}
+
+static void task_switched_forbids_vectors(void **state)
+{
+    struct bare *bare = *state;
+    bare->vcpu->cr0 |= CR0_TS;
+    assert_int_equal(RUN(bare, 0x66, 0x0f, 0xef, 0xc0), VECTOR_NM); /* pxor xmm0, xmm0 */
+}
+
+static void mmx_forms_of_sse_need_no_osfxsr(void **state)
+{
+    struct bare *bare = *state;
+    bare->vcpu->cr4 &= ~(uint64_t)CR4_OSFXSR;
+    assert_int_equal(RUN(bare, 0x0f, 0x38, 0x00, 0xc1), -1);              /* pshufb mm0, mm1 */
+    assert_int_equal(RUN(bare, 0x66, 0x0f, 0x38, 0x00, 0xc1), VECTOR_UD); /* pshufb xmm0, xmm1 */
+}
+
+static void misaligned_operand_faults(void **state)
+{
+    struct bare *bare = *state;
+    assert_int_equal(RUN(bare, 0x0f, 0x58, 0x43, 0x08), VECTOR_GP); /* addps xmm0, [rbx + 8] */
+}
+
+static void unmasked_divide_changes_nothing(void **state)
+{
+    struct bare *bare = *state;
+    bare_store(bare, DATA, MXCSR_INITIAL & ~0x200u, 4); /* zero-divide unmasked */
+    memset(bare->vcpu->xsave + 160, 0, 32);
+    bare->vcpu->xsave[163] = 0x3f; /* xmm0: 0.5 */
+    /* ldmxcsr [rbx]; divss xmm0, xmm1 */
+    assert_int_equal(RUN(bare, 0x0f, 0xae, 0x13, 0xf3, 0x0f, 0x5e, 0xc1), VECTOR_XM);
+    assert_int_equal(bare->vcpu->xsave[163], 0x3f);
+    assert_int_equal(bare->vcpu->xsave[FXSAVE_MXCSR] & 0x3f, 4);
+}
+
+static void pending_x87_exception_comes_at_fistp(void **state)
+{
+    struct bare *bare = *state;
+    bare_store(bare, DATA, 0x37f & ~4u, 2); /* zero-divide unmasked */
+    /* fninit; fldcw [rbx]; fld1; fldz; fdivp; fisttp dword [rbx] */
+    assert_int_equal(
+        RUN(bare, 0xdb, 0xe3, 0xd9, 0x2b, 0xd9, 0xe8, 0xd9, 0xee, 0xde, 0xf9, 0xdb, 0x0b),
+        VECTOR_MF);
+}
+
+static void environment_hides_host_addresses(void **state)
+{
+    struct bare *bare = *state;
+    /* fninit; fld1; fld dword [rbx]; fnstenv [rbx] */
+    assert_int_equal(RUN(bare, 0xdb, 0xe3, 0xd9, 0xe8, 0xd9, 0x03, 0xd9, 0x33), -1);
+    assert_int_equal(bare_load(bare, DATA, 2), 0x37f);
+    assert_int_equal(bare_load(bare, DATA + 12, 8), 0);
+    assert_int_equal(bare_load(bare, DATA + 20, 8), 0);
+}
+
+/* In the compact format MXCSR goes with the SSE component. */
+static void compact_image_keeps_mxcsr(void **state)
+{
+    struct bare *bare = *state;
+    memset(bare->vcpu->xsave + 160, 0, 256);
+    bare->vcpu->registers[GPR_RAX] = 3;
+    bare->vcpu->registers[GPR_RDX] = 0;
+    bare_store(bare, DATA + 1024, 0x7f80, 4); /* round toward zero */
+    /* ldmxcsr [rbx + 1024]; xsavec [rbx] */
+    assert_int_equal(RUN(bare, 0x0f, 0xae, 0x93, 0x00, 0x04, 0x00, 0x00, 0x0f, 0xc7, 0x23), -1);
+    assert_int_equal(bare_load(bare, DATA + XSAVE_HEADER, 8) & 2, 2);
+    assert_int_equal(bare_load(bare, DATA + FXSAVE_MXCSR, 4), 0x7f80);
+    bare_store(bare, DATA + XSAVE_HEADER, 0, 8);
+    bare->vcpu->registers[GPR_RAX] = 3;
+    assert_int_equal(RUN(bare, 0x0f, 0xae, 0x2b), -1); /* xrstor [rbx] */
+    uint32_t mxcsr;
+    memcpy(&mxcsr, bare->vcpu->xsave + FXSAVE_MXCSR, 4);
+    assert_int_equal(mxcsr, MXCSR_INITIAL);
+}
+
+static void reserved_header_bits_fault(void **state)
+{
+    struct bare *bare = *state;
+    bare->vcpu->registers[GPR_RAX] = 3;
+    bare->vcpu->registers[GPR_RDX] = 0;
+    bare_store(bare, DATA + FXSAVE_MXCSR, MXCSR_INITIAL, 4);
+    bare_store(bare, DATA + XSAVE_HEADER, BIT(40), 8);
+    assert_int_equal(RUN(bare, 0x0f, 0xae, 0x2b), VECTOR_GP); /* xrstor [rbx] */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(crc32_needs_no_vector_state, setup, bare_teardown),
+        cmocka_unit_test_setup_teardown(task_switched_forbids_vectors, setup, bare_teardown),
+        cmocka_unit_test_setup_teardown(mmx_forms_of_sse_need_no_osfxsr, setup, bare_teardown),
+        cmocka_unit_test_setup_teardown(misaligned_operand_faults, setup, bare_teardown),
+        cmocka_unit_test_setup_teardown(unmasked_divide_changes_nothing, setup, bare_teardown),
+        cmocka_unit_test_setup_teardown(pending_x87_exception_comes_at_fistp, setup, bare_teardown),
+        cmocka_unit_test_setup_teardown(environment_hides_host_addresses, setup, bare_teardown),
+        cmocka_unit_test_setup_teardown(compact_image_keeps_mxcsr, setup, bare_teardown),
+        cmocka_unit_test_setup_teardown(reserved_header_bits_fault, setup, bare_teardown),
+    };
+    return cmocka_run_group_tests_name("vector", tests, NULL, NULL);
+}
