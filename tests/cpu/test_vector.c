@@ -101,6 +101,19 @@ static void pending_x87_exception_comes_at_fistp(void **state)
         VECTOR_MF);
 }
 
+static void status_word_shows_pending_exception(void **state)
+{
+    struct bare *bare = *state;
+    bare_store(bare, DATA, 0x37f & ~4u, 2); /* zero-divide unmasked */
+    /* fninit; fldcw [rbx]; fld1; fldz; fdivp; fnstsw ax; fnstsw [rbx + 8]; fnclex; fnstsw [rbx] */
+    assert_int_equal(RUN(bare, 0xdb, 0xe3, 0xd9, 0x2b, 0xd9, 0xe8, 0xd9, 0xee, 0xde, 0xf9, 0xdf,
+                         0xe0, 0xdd, 0x7b, 0x08, 0xdb, 0xe2, 0xdd, 0x3b),
+                     -1);
+    assert_int_equal(bare->vcpu->registers[GPR_RAX] & 0x8084, 0x8084);
+    assert_int_equal(bare_load(bare, DATA + 8, 2), bare->vcpu->registers[GPR_RAX] & 0xffff);
+    assert_int_equal(bare_load(bare, DATA, 2) & 0x80ff, 0);
+}
+
 static void environment_hides_host_addresses(void **state)
 {
     struct bare *bare = *state;
@@ -150,6 +163,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(misaligned_operand_faults, setup, bare_teardown),
         cmocka_unit_test_setup_teardown(unmasked_divide_changes_nothing, setup, bare_teardown),
         cmocka_unit_test_setup_teardown(pending_x87_exception_comes_at_fistp, setup, bare_teardown),
+        cmocka_unit_test_setup_teardown(status_word_shows_pending_exception, setup, bare_teardown),
         cmocka_unit_test_setup_teardown(environment_hides_host_addresses, setup, bare_teardown),
         cmocka_unit_test_setup_teardown(compact_image_keeps_mxcsr, setup, bare_teardown),
         cmocka_unit_test_setup_teardown(reserved_header_bits_fault, setup, bare_teardown),

@@ -269,6 +269,20 @@ static void fnstcw(struct vcpu *vcpu, const struct op *op)
     NEXT_AFTER_STORE(vcpu, op, operand_store16(vcpu, op, vector_of(vcpu)->fcw));
 }
 
+static inline enum mmu_status fnstsw_work(struct vcpu *vcpu, const struct op *op)
+{
+    if (!vector_check(vcpu, op))
+        return MMU_FAULT;
+    uint16_t status = host_fsw_read();
+    if (x87_pending(vcpu))
+        status |= FSW_SUMMARY;
+    if (op->operand_size) /* to memory */
+        return operand_store16(vcpu, op, status);
+    memcpy(&vcpu->registers[GPR_RAX], &status, sizeof(status));
+    return MMU_OK;
+}
+DEFINE_HANDLER(fnstsw)
+
 static void fninit(struct vcpu *vcpu, const struct op *op)
 {
     if (!vector_check(vcpu, op))
@@ -309,7 +323,7 @@ static void environment_store(struct vcpu *vcpu, const struct op *op)
     bool narrow = size == 14 || size == 94;
     memset(image + (narrow ? 6 : 12), 0, narrow ? 8 : 16);
     if (status & ~vector->fcw & FSW_FLAGS) /* ES and B: the host's exceptions are masked */
-        store_le(image + (narrow ? 2 : 4), status | 0x8080u, 2);
+        store_le(image + (narrow ? 2 : 4), status | FSW_SUMMARY, 2);
     if (size > 28)
         vector->fcw = 0x37f; /* FNSAVE ends with FNINIT */
     else
@@ -349,6 +363,7 @@ static const struct {
 } x87_special[] = {
     {ZYDIS_MNEMONIC_FLDCW, fldcw, true, false},
     {ZYDIS_MNEMONIC_FNSTCW, fnstcw, false, false},
+    {ZYDIS_MNEMONIC_FNSTSW, fnstsw, false, false},
     {ZYDIS_MNEMONIC_FNINIT, fninit, false, false},
     {ZYDIS_MNEMONIC_FWAIT, fwait, true, false},
     {ZYDIS_MNEMONIC_FNSTENV, environment_store, false, true},
@@ -373,6 +388,8 @@ static op_handler *select_x87_special(struct selection *selection)
             continue;
         op->condition = KIND_X87;
         op->immediate = x87_special[i].waiting ? VECTOR_WAITING : 0;
+        if (selection->instruction.mnemonic == ZYDIS_MNEMONIC_FNSTSW)
+            op->operand_size = selection->memory_operand < 0 ? 0 : 2;
         if (!x87_special[i].stub)
             return x87_special[i].handler;
         op->operand_size = (uint8_t)(selection->operands[0].size / 8);

@@ -46,7 +46,7 @@ void vector_save(struct vcpu *vcpu)
     __asm__ volatile("fxsave64 %0" : "=m"(*(uint8_t(*)[FX_SIZE])image));
     uint16_t status = (uint16_t)load_le(image + FX_FSW, 2);
     if (status & ~vector->fcw & FSW_FLAGS) /* ES and B, which the masked host never sets */
-        store_le(image + FX_FSW, status | 0x8080u, 2);
+        store_le(image + FX_FSW, status | FSW_SUMMARY, 2);
     store_le(image + FX_FCW, vector->fcw, 2);
     store_le(image + FX_MXCSR, mxcsr, 4);
     store_le(image + FX_MXCSR_MASK, 0xffff, 4);

@@ -16,6 +16,7 @@
 #define MXCSR_INITIAL MXCSR_MASKS /* all masked, no flag */
 #define FCW_MASKS     0x3fu
 #define FSW_FLAGS     0x3fu
+#define FSW_SUMMARY   0x8080u /* ES and B, which the host, all masked, never sets */
 
 /* Offsets in the FXSAVE image. APM vol. 2 §11.4.4 */
 enum {
