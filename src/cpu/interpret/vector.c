@@ -73,9 +73,20 @@ static bool run_float_unmasked(struct vcpu *vcpu, const struct op *op, void *mem
     uint32_t before = vector_mxcsr(vcpu);
     memcpy(registers, vcpu->registers, sizeof(registers));
     memcpy(xmm, vcpu->xsave + FX_XMM, sizeof(xmm));
-    host_mxcsr_write((before & ~MXCSR_FLAGS) | MXCSR_MASKS);
+    uint32_t control = (before & ~MXCSR_FLAGS) | MXCSR_MASKS, raised = 0;
+    if (!(before & MXCSR_UNDERFLOW_MASK)) {
+        /* Unmasked, a tiny result faults even when it is exact; masked, only flushing to zero
+         * tells of those. SDM vol. 1 §4.9.1.5 */
+        host_mxcsr_write(control | MXCSR_FLUSH_TO_ZERO);
+        run_stub(vcpu, op, memory);
+        raised = host_mxcsr_read() & MXCSR_UNDERFLOW;
+        memcpy(vcpu->registers, registers, sizeof(registers));
+        memcpy(vcpu->xsave + FX_XMM, xmm, sizeof(xmm));
+        vcpu->lazy = lazy;
+    }
+    host_mxcsr_write(control);
     run_stub(vcpu, op, memory);
-    uint32_t raised = host_mxcsr_read() & MXCSR_FLAGS;
+    raised |= host_mxcsr_read() & MXCSR_FLAGS;
     vector->mxcsr = before | raised;
     host_mxcsr_write(vector->mxcsr | MXCSR_MASKS);
     if (!(raised & ~(before >> 7) & MXCSR_FLAGS))
@@ -257,7 +268,7 @@ static void fldcw(struct vcpu *vcpu, const struct op *op)
     uint16_t value;
     if (!vector_check(vcpu, op) || !operand_load16(vcpu, op, &value))
         FAULT(vcpu, op);
-    vector_of(vcpu)->fcw = value | 0x40;
+    vector_of(vcpu)->fcw = fcw_legal(value);
     host_fcw_write(value | FCW_MASKS);
     NEXT(vcpu, op);
 }
@@ -350,7 +361,7 @@ static void environment_load(struct vcpu *vcpu, const struct op *op)
             FAULT(vcpu, op);
     }
     uint16_t control = (uint16_t)load_le(image, 2);
-    vector_of(vcpu)->fcw = control | 0x40;
+    vector_of(vcpu)->fcw = fcw_legal(control);
     store_le(image, control | FCW_MASKS, 2);
     run_stub(vcpu, op, image);
     NEXT(vcpu, op);
@@ -527,16 +538,27 @@ static uint64_t hidden_properties(const struct selection *selection)
     return properties;
 }
 
+/* The only instructions on MMX registers that use MXCSR. */
+static bool is_mmx_conversion(ZydisMnemonic mnemonic)
+{
+    return mnemonic == ZYDIS_MNEMONIC_CVTPI2PS || mnemonic == ZYDIS_MNEMONIC_CVTPI2PD ||
+           mnemonic == ZYDIS_MNEMONIC_CVTPS2PI || mnemonic == ZYDIS_MNEMONIC_CVTPD2PI ||
+           mnemonic == ZYDIS_MNEMONIC_CVTTPS2PI || mnemonic == ZYDIS_MNEMONIC_CVTTPD2PI;
+}
+
 static op_handler *select_native(struct selection *selection, enum vector_kind kind)
 {
     struct op *op = selection->op;
     op->condition = kind;
     op->immediate = hidden_properties(selection);
-    if (kind == KIND_SSE) /* Zydis does not say which of these use MXCSR */
+    bool mmx = names_class(selection, ZYDIS_REGCLASS_MMX);
+    /* Zydis does not say which of these use MXCSR. Those on MMX registers, which are not copied
+     * back, must not be run twice. */
+    if (kind == KIND_SSE && (!mmx || is_mmx_conversion(selection->instruction.mnemonic)))
         op->immediate |= VECTOR_FLOAT;
     if (kind == KIND_X87 && is_waiting(selection->instruction.mnemonic))
         op->immediate |= VECTOR_WAITING;
-    if (kind == KIND_MMX || names_class(selection, ZYDIS_REGCLASS_MMX))
+    if (kind == KIND_MMX || mmx)
         op->immediate |= VECTOR_WAITING;
     op->stub =
         (const void *)(uintptr_t)native_stub_for(vector_of(selection->vcpu)->native, selection);
@@ -564,6 +586,8 @@ op_handler *select_vector(struct selection *selection)
     if (!extension_available(selection, &kind) ||
         selection->instruction.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY)
         return NULL;
+    if (selection->instruction.mnemonic == ZYDIS_MNEMONIC_FISTTP)
+        kind = KIND_X87; /* it came with SSE3, but is none of it */
     if (selection->instruction.mnemonic == ZYDIS_MNEMONIC_MASKMOVQ ||
         selection->instruction.mnemonic == ZYDIS_MNEMONIC_MASKMOVDQU)
         return select_masked_store(selection);

@@ -61,7 +61,7 @@ void vector_restore(struct vcpu *vcpu)
     struct vector *vector = vector_of(vcpu);
     uint8_t *image = vector->image;
     memcpy(image, vcpu->xsave, FX_SIZE);
-    vector->fcw = (uint16_t)load_le(image + FX_FCW, 2) | 0x40;
+    vector->fcw = fcw_legal((uint16_t)load_le(image + FX_FCW, 2));
     vector->mxcsr = (uint32_t)load_le(image + FX_MXCSR, 4);
     store_le(image + FX_FCW, vector->fcw | FCW_MASKS, 2);
     store_le(image + FX_FSW, load_le(image + FX_FSW, 2) & 0x7f7f, 2);

@@ -11,12 +11,17 @@
 #include "cpu/interpret/native.h"
 #include "cpu/vcpu.h"
 
-#define MXCSR_FLAGS   0x3fu
-#define MXCSR_MASKS   0x1f80u
-#define MXCSR_INITIAL MXCSR_MASKS /* all masked, no flag */
-#define FCW_MASKS     0x3fu
-#define FSW_FLAGS     0x3fu
-#define FSW_SUMMARY   0x8080u /* ES and B, which the host, all masked, never sets */
+#define MXCSR_FLAGS          0x3fu
+#define MXCSR_MASKS          0x1f80u
+#define MXCSR_INITIAL        MXCSR_MASKS /* all masked, no flag */
+#define MXCSR_UNDERFLOW      0x10u
+#define MXCSR_UNDERFLOW_MASK 0x800u
+#define MXCSR_FLUSH_TO_ZERO  0x8000u
+#define FCW_MASKS            0x3fu
+#define FCW_WRITABLE         0x1f3fu /* the others are reserved: bit 6 reads as one, they as zero */
+#define FCW_FIXED            0x40u
+#define FSW_FLAGS            0x3fu
+#define FSW_SUMMARY          0x8080u /* ES and B, which the host, all masked, never sets */
 
 /* Offsets in the FXSAVE image. APM vol. 2 §11.4.4 */
 enum {
@@ -78,6 +83,12 @@ static inline void host_fxrstor(const uint8_t *image)
                      : "m"(*(const uint8_t(*)[FX_SIZE])image)
                      : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
                        "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+}
+
+/* What the control word becomes when the guest loads `value`. */
+static inline uint16_t fcw_legal(uint16_t value)
+{
+    return (value & FCW_WRITABLE) | FCW_FIXED;
 }
 
 /* The guest's MXCSR, flags up to date. */
