@@ -106,9 +106,10 @@ static void run_x87_unmasked(struct vcpu *vcpu, const struct op *op, void *memor
     __asm__ volatile("fxsave64 %0" : "=m"(*(uint8_t(*)[FX_SIZE])image));
     uint16_t old = (uint16_t)load_le(image + FX_FSW, 2);
     run_stub(vcpu, op, memory);
-    uint16_t raised = host_fsw_read() & ~old & FSW_FLAGS;
+    uint16_t status = host_fsw_read(), raised = status & ~old & FSW_FLAGS;
     if (raised & ~vector->fcw & before_result) {
-        store_le(image + FX_FSW, old | raised, 2);
+        /* Flags and condition codes are the instruction's, the stack is as it was. */
+        store_le(image + FX_FSW, (old & FSW_TOP) | (status & ~FSW_TOP), 2);
         host_fxrstor(image);
     }
 }
@@ -586,8 +587,6 @@ op_handler *select_vector(struct selection *selection)
     if (!extension_available(selection, &kind) ||
         selection->instruction.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY)
         return NULL;
-    if (selection->instruction.mnemonic == ZYDIS_MNEMONIC_FISTTP)
-        kind = KIND_X87; /* it came with SSE3, but is none of it */
     if (selection->instruction.mnemonic == ZYDIS_MNEMONIC_MASKMOVQ ||
         selection->instruction.mnemonic == ZYDIS_MNEMONIC_MASKMOVDQU)
         return select_masked_store(selection);

@@ -22,6 +22,7 @@
 #define FCW_FIXED            0x40u
 #define FSW_FLAGS            0x3fu
 #define FSW_SUMMARY          0x8080u /* ES and B, which the host, all masked, never sets */
+#define FSW_TOP              0x3800u
 
 /* Offsets in the FXSAVE image. APM vol. 2 §11.4.4 */
 enum {
