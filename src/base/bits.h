@@ -31,6 +31,12 @@ static inline uint64_t bytes_mask(unsigned bytes)
     return ~UINT64_C(0) >> (64 - bytes * 8);
 }
 
+/* The low `bits` bits (1 to 64) of value as a signed number. */
+static inline int64_t sign_extend(uint64_t value, unsigned bits)
+{
+    return (int64_t)(value << (64 - bits)) >> (64 - bits);
+}
+
 static inline uint64_t align_down(uint64_t value, uint64_t alignment)
 {
     return value & ~(alignment - 1);

@@ -89,8 +89,7 @@ bool code_segment_enter(struct vcpu *vcpu, struct descriptor *descriptor, uint16
     bool long_code = vcpu_long_mode(vcpu) && segment.attributes & SEGMENT_LONG;
     if (long_code && segment.attributes & SEGMENT_BIG)
         return raise_error(vcpu, VECTOR_GP, selector_error(selector));
-    bool reachable =
-        long_code ? (uint64_t)((int64_t)(offset << 16) >> 16) == offset : offset <= segment.limit;
+    bool reachable = long_code ? address_is_canonical(offset) : offset <= segment.limit;
     if (!reachable)
         return raise_error(vcpu, VECTOR_GP, 0);
     if (!descriptor_set_type(vcpu, descriptor, SEGMENT_ACCESSED))

@@ -22,11 +22,6 @@ static uint64_t wrap_linear(const struct vcpu *vcpu, uint64_t gva, enum mmu_mode
     return gva;
 }
 
-static bool is_canonical(uint64_t gva)
-{
-    return (uint64_t)((int64_t)(gva << 16) >> 16) == gva;
-}
-
 /* Is a data breakpoint armed? Then nothing is cached, and each access comes through here. */
 static bool is_watching(const struct vcpu *vcpu)
 {
@@ -53,7 +48,7 @@ static void watch_note(struct vcpu *vcpu, uint64_t gva, unsigned size, bool writ
 static enum mmu_status resolve(struct vcpu *vcpu, uint64_t gva, enum mmu_access access,
                                enum mmu_mode mode, struct target *target)
 {
-    if (unlikely(vcpu_long_mode(vcpu) && !is_canonical(gva))) {
+    if (unlikely(vcpu_long_mode(vcpu) && !address_is_canonical(gva))) {
         raise_error(vcpu, VECTOR_GP, 0);
         return MMU_FAULT;
     }

@@ -73,11 +73,6 @@ static uint64_t *msr_value(struct vcpu *vcpu, const struct msr *msr, uint32_t in
     return (uint64_t *)((uint8_t *)vcpu + msr->offset) + (index - msr->first);
 }
 
-static bool is_canonical(uint64_t address)
-{
-    return (uint64_t)((int64_t)(address << 16) >> 16) == address;
-}
-
 static bool write_efer(struct vcpu *vcpu, uint64_t value)
 {
     const uint64_t automatic_ibrs = vcpu->model->leaf80000021_eax & BIT(8) ? BIT(21) : 0;
@@ -97,7 +92,7 @@ static bool write_efer(struct vcpu *vcpu, uint64_t value)
 
 static bool write_segment_base(struct vcpu *vcpu, unsigned segment, uint64_t value)
 {
-    if (!is_canonical(value))
+    if (!address_is_canonical(value))
         return false;
     vcpu->segments[segment].base = value;
     vcpu->segment_bases[segment] = value;
@@ -224,7 +219,7 @@ bool msr_write(struct vcpu *vcpu, uint32_t index, uint64_t value)
     else if (msr->rule == MSR_CONSTANT)
         ok = false;
     else if (msr->rule == MSR_CANONICAL)
-        ok = is_canonical(value);
+        ok = address_is_canonical(value);
     else if (msr->rule == MSR_PLAIN)
         ok = !(value & ~msr->writable);
     if (ok && msr && (msr->rule == MSR_PLAIN || msr->rule == MSR_CANONICAL))

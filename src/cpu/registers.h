@@ -28,6 +28,12 @@ enum {
 /* In the order of the instruction encoding. */
 enum { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_COUNT };
 
+/* Do bits 63 to 48 repeat bit 47? Other linear addresses fault in long mode. APM vol. 2 §5.3.1 */
+static inline bool address_is_canonical(uint64_t address)
+{
+    return (uint64_t)sign_extend(address, 48) == address;
+}
+
 /* RFLAGS, APM vol. 2 §3.1.6 */
 #define RFLAGS_CF         BIT(0)
 #define RFLAGS_FIXED      BIT(1)

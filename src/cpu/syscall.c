@@ -26,11 +26,6 @@ static void enter_flat(struct vcpu *vcpu, uint16_t cs, uint16_t ss, unsigned cpl
     privilege_set(vcpu, cpl);
 }
 
-static bool is_canonical(uint64_t address)
-{
-    return (uint64_t)((int64_t)(address << 16) >> 16) == address;
-}
-
 bool syscall_enter(struct vcpu *vcpu, uint64_t next_rip)
 {
     if (!(vcpu->efer & EFER_SCE) || !vcpu_protected(vcpu))
@@ -57,7 +52,7 @@ bool syscall_return(struct vcpu *vcpu, unsigned operand_size)
         return raise_exception(vcpu, VECTOR_UD);
     uint64_t target = vcpu->registers[GPR_RCX];
     bool to_64bit = vcpu_64bit(vcpu) && operand_size == 8;
-    if (vcpu->cpl || (to_64bit && !is_canonical(target)))
+    if (vcpu->cpl || (to_64bit && !address_is_canonical(target)))
         return raise_error(vcpu, VECTOR_GP, 0);
     uint16_t base = vcpu->star >> 48 | 3;
     uint16_t cs = to_64bit ? (uint16_t)(base + 16) : base;
@@ -91,7 +86,7 @@ bool sysenter_exit(struct vcpu *vcpu, unsigned operand_size)
     bool to_64bit = operand_size == 8;
     uint64_t rip = vcpu->registers[GPR_RDX], rsp = vcpu->registers[GPR_RCX];
     if (!vcpu_protected(vcpu) || vcpu->cpl || !base ||
-        (to_64bit && (!is_canonical(rip) || !is_canonical(rsp))))
+        (to_64bit && (!address_is_canonical(rip) || !address_is_canonical(rsp))))
         return raise_error(vcpu, VECTOR_GP, 0);
     uint16_t cs = (uint16_t)((base + (to_64bit ? 32 : 16)) | 3);
     vcpu->rip = to_64bit ? rip : (uint32_t)rip;

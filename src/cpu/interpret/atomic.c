@@ -11,22 +11,17 @@
 /* One atomic step: *old is what was there, *fresh what should be. */
 typedef uint64_t compute_function(struct vcpu *vcpu, const struct op *op, uint64_t old);
 
-static int64_t sign_extend(uint64_t value, unsigned size)
-{
-    return (int64_t)(value << (64 - size * 8)) >> (64 - size * 8);
-}
-
 /* Flags of old + or - operand. */
 static void set_add_flags(struct vcpu *vcpu, uint64_t a, uint64_t b, uint64_t result, unsigned size)
 {
     uint64_t carries = ((a & b) | ((a | b) & ~result)) & bytes_mask(size);
-    flags_set(vcpu, sign_extend(result, size), flags_auxiliary(carries, size * 8));
+    flags_set(vcpu, sign_extend(result, size * 8), flags_auxiliary(carries, size * 8));
 }
 
 static void set_sub_flags(struct vcpu *vcpu, uint64_t a, uint64_t b, uint64_t result, unsigned size)
 {
     uint64_t carries = ((~a & b) | ((~a | b) & result)) & bytes_mask(size);
-    flags_set(vcpu, sign_extend(result, size), flags_auxiliary(carries, size * 8));
+    flags_set(vcpu, sign_extend(result, size * 8), flags_auxiliary(carries, size * 8));
 }
 
 /*
@@ -156,7 +151,7 @@ static void set_flags(struct vcpu *vcpu, const struct op *op, enum flag_rule rul
         set_sub_flags(vcpu, old, operand_value(vcpu, op), fresh, size);
         break;
     case RULE_LOGIC:
-        flags_set_logic(vcpu, sign_extend(fresh, size));
+        flags_set_logic(vcpu, sign_extend(fresh, size * 8));
         break;
     case RULE_INC:
         set_add_flags(vcpu, old, 1, fresh, size);
@@ -290,11 +285,6 @@ static inline enum mmu_status cmpxchg_memory_work(struct vcpu *vcpu, const struc
 }
 DEFINE_HANDLER(cmpxchg_memory)
 
-static void set_zero_flag(struct vcpu *vcpu, bool zero)
-{
-    flags_load(vcpu, (flags_arithmetic(vcpu) & ~RFLAGS_ZF) | (zero ? RFLAGS_ZF : 0));
-}
-
 static inline enum mmu_status cmpxchg8b_work(struct vcpu *vcpu, const struct op *op)
 {
     struct modify modify;
@@ -307,7 +297,7 @@ static inline enum mmu_status cmpxchg8b_work(struct vcpu *vcpu, const struct op 
     uint64_t old = registers[GPR_RDX] << 32 | (uint32_t)registers[GPR_RAX];
     uint64_t fresh = registers[GPR_RCX] << 32 | (uint32_t)registers[GPR_RBX];
     bool equal = compare_exchange(modify.pointer, &old, fresh, 8);
-    set_zero_flag(vcpu, equal);
+    flags_set_zero(vcpu, equal);
     if (!equal) {
         registers[GPR_RAX] = (uint32_t)old;
         registers[GPR_RDX] = old >> 32;
@@ -358,7 +348,7 @@ static inline enum mmu_status cmpxchg16b_work(struct vcpu *vcpu, const struct op
     bool equal = compare_exchange16(pointer, old, fresh);
     if (split)
         memcpy(modify.bounce, bounce, 16);
-    set_zero_flag(vcpu, equal);
+    flags_set_zero(vcpu, equal);
     if (!equal) {
         registers[GPR_RAX] = old[0];
         registers[GPR_RDX] = old[1];

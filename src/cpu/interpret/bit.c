@@ -19,11 +19,6 @@ static uint64_t bit_change(uint64_t value, uint64_t mask, enum bit_action action
     }
 }
 
-static int64_t sign_extend(uint64_t value, unsigned bytes)
-{
-    return (int64_t)(value << (64 - bytes * 8)) >> (64 - bytes * 8);
-}
-
 static void write_sized(struct vcpu *vcpu, uint8_t offset, uint64_t value, unsigned bytes)
 {
     if (bytes == 2)
@@ -54,7 +49,7 @@ static bool bit_memory_address(struct vcpu *vcpu, const struct op *op, bool writ
 {
     struct op moved = *op;
     if (!op->extra) {
-        int64_t bit = sign_extend(register_get64(vcpu, op->source), op->operand_size);
+        int64_t bit = sign_extend(register_get64(vcpu, op->source), op->operand_size * 8u);
         int64_t bits = op->operand_size * 8;
         moved.displacement += (bit - (int64_t)((uint64_t)bit % (uint64_t)bits)) / 8;
     }
@@ -113,11 +108,6 @@ static bool bit_source(struct vcpu *vcpu, const struct op *op, uint64_t *value)
 
 /* A zero source leaves the destination as it is (AMD says so, Intel does so); only ZF is defined.
  */
-static void set_scan_flags(struct vcpu *vcpu, uint64_t source)
-{
-    flags_load(vcpu, (flags_arithmetic(vcpu) & ~RFLAGS_ZF) | (source ? 0 : RFLAGS_ZF));
-}
-
 static inline enum mmu_status bsf_work(struct vcpu *vcpu, const struct op *op)
 {
     uint64_t value;
@@ -125,7 +115,7 @@ static inline enum mmu_status bsf_work(struct vcpu *vcpu, const struct op *op)
         return MMU_FAULT;
     if (value)
         write_sized(vcpu, op->destination, (unsigned)__builtin_ctzll(value), op->operand_size);
-    set_scan_flags(vcpu, value);
+    flags_set_zero(vcpu, !value);
     return MMU_OK;
 }
 DEFINE_HANDLER(bsf)
@@ -138,7 +128,7 @@ static inline enum mmu_status bsr_work(struct vcpu *vcpu, const struct op *op)
     if (value)
         write_sized(vcpu, op->destination, 63u - (unsigned)__builtin_clzll(value),
                     op->operand_size);
-    set_scan_flags(vcpu, value);
+    flags_set_zero(vcpu, !value);
     return MMU_OK;
 }
 DEFINE_HANDLER(bsr)

@@ -9,16 +9,11 @@
 #include "cpu/interpret/operand.h"
 #include "cpu/interpret/stack.h"
 
-static bool is_canonical(uint64_t address)
-{
-    return (uint64_t)((int64_t)(address << 16) >> 16) == address;
-}
-
 /* Wraps a near target to the operand size; false (with #GP) when it cannot be reached. */
 static bool branch_check(struct vcpu *vcpu, uint64_t target)
 {
     if (likely(vcpu->code_mode & CODE_MODE_LONG))
-        return likely(is_canonical(target)) || raise_error(vcpu, VECTOR_GP, 0);
+        return likely(address_is_canonical(target)) || raise_error(vcpu, VECTOR_GP, 0);
     return target <= vcpu->segments[SEG_CS].limit || raise_error(vcpu, VECTOR_GP, 0);
 }
 

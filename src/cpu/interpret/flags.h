@@ -110,6 +110,12 @@ static inline void flags_load(struct vcpu *vcpu, uint64_t rflags)
     flags_set(vcpu, result, auxiliary);
 }
 
+/* Replaces ZF, keeps the rest. */
+static inline void flags_set_zero(struct vcpu *vcpu, bool zero)
+{
+    flags_load(vcpu, (flags_arithmetic(vcpu) & ~RFLAGS_ZF) | (zero ? RFLAGS_ZF : 0));
+}
+
 /* The condition of Jcc, SETcc, CMOVcc: low four bits of the opcode. */
 static inline __attribute__((always_inline)) bool flags_condition(const struct vcpu *vcpu,
                                                                   unsigned condition)

@@ -8,11 +8,6 @@
 
 typedef uint64_t shift_function(struct vcpu *vcpu, uint64_t value, unsigned count, unsigned bits);
 
-static int64_t sign_extend(uint64_t value, unsigned bits)
-{
-    return (int64_t)(value << (64 - bits)) >> (64 - bits);
-}
-
 static uint64_t truncate(uint64_t value, unsigned bits)
 {
     return value & (~UINT64_C(0) >> (64 - bits));

@@ -110,8 +110,7 @@ static void compare_flags(struct vcpu *vcpu, uint64_t a, uint64_t b, unsigned si
     unsigned bits = size * 8;
     uint64_t result = a - b;
     uint64_t carries = (~a & b) | ((~a | b) & result);
-    flags_set(vcpu, (int64_t)(result << (64 - bits)) >> (64 - bits),
-              flags_auxiliary(carries & bytes_mask(size), bits));
+    flags_set(vcpu, sign_extend(result, bits), flags_auxiliary(carries & bytes_mask(size), bits));
 }
 
 static bool repeat_goes_on(const struct vcpu *vcpu, const struct op *op)

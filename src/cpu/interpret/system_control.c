@@ -100,7 +100,7 @@ static void invpcid(struct vcpu *vcpu, const struct op *op)
     uint64_t type = system_register_full(vcpu, op->destination), pcid = load_le(bytes, 8);
     uint64_t gva = load_le(bytes + 8, 8);
     bool bad_pcid = pcid >> 12 || (pcid && !(vcpu->cr4 & CR4_PCIDE) && type < 2);
-    bool bad_address = type == 0 && (uint64_t)((int64_t)(gva << 16) >> 16) != gva;
+    bool bad_address = type == 0 && !address_is_canonical(gva);
     if (type > 3 || bad_pcid || bad_address) {
         raise_error(vcpu, VECTOR_GP, 0);
         FAULT(vcpu, op);

@@ -124,7 +124,7 @@ static void write_base(struct vcpu *vcpu, const struct op *op)
         value = (uint32_t)value;
     if (!base_access_allowed(vcpu))
         FAULT(vcpu, op);
-    if ((uint64_t)((int64_t)(value << 16) >> 16) != value) {
+    if (!address_is_canonical(value)) {
         raise_error(vcpu, VECTOR_GP, 0);
         FAULT(vcpu, op);
     }

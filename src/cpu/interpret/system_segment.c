@@ -56,11 +56,6 @@ static void store_system_segment(struct vcpu *vcpu, const struct op *op)
         vcpu, op, system_store_word(vcpu, op, (op->condition ? &vcpu->tr : &vcpu->ldtr)->selector));
 }
 
-static void set_zero_flag(struct vcpu *vcpu, bool zero)
-{
-    flags_load(vcpu, (flags_arithmetic(vcpu) & ~RFLAGS_ZF) | (zero ? RFLAGS_ZF : 0));
-}
-
 /* op->condition: 0 LAR, 1 LSL */
 static inline enum mmu_status query_segment_work(struct vcpu *vcpu, const struct op *op)
 {
@@ -75,7 +70,7 @@ static inline enum mmu_status query_segment_work(struct vcpu *vcpu, const struct
         register_set16(vcpu, op->destination, (uint16_t)value);
     else if (ok)
         register_set64(vcpu, op->destination, value);
-    set_zero_flag(vcpu, ok);
+    flags_set_zero(vcpu, ok);
     return MMU_OK;
 }
 DEFINE_HANDLER(query_segment)
@@ -88,7 +83,7 @@ static inline enum mmu_status verify_segment_work(struct vcpu *vcpu, const struc
     if (!system_protected_only(vcpu) || !system_load_word(vcpu, op, &selector) ||
         !segment_verify(vcpu, selector, op->condition, &ok))
         return MMU_FAULT;
-    set_zero_flag(vcpu, ok);
+    flags_set_zero(vcpu, ok);
     return MMU_OK;
 }
 DEFINE_HANDLER(verify_segment)
@@ -102,7 +97,7 @@ static void arpl(struct vcpu *vcpu, const struct op *op)
     bool raise = (value & 3) < rpl;
     if (raise && !system_store_word(vcpu, op, (value & ~3u) | rpl))
         FAULT(vcpu, op);
-    set_zero_flag(vcpu, raise);
+    flags_set_zero(vcpu, raise);
     LEAVE(vcpu, op);
 }
 
