@@ -159,18 +159,31 @@ static unsigned first_part(uint64_t gva, unsigned size)
     return size < room ? size : room;
 }
 
+/*
+ * Resolves [gva, gva + size), which may run into a second page: all of it before any byte moves, so
+ * that an access that faults changes nothing. *first says how many bytes lie in targets[0].
+ */
+static enum mmu_status resolve_range(struct vcpu *vcpu, uint64_t gva, unsigned size,
+                                     enum mmu_access access, enum mmu_mode mode,
+                                     struct target targets[2], unsigned *first)
+{
+    gva = wrap_linear(vcpu, gva, mode);
+    *first = first_part(gva, size);
+    if (resolve(vcpu, gva, access, mode, &targets[0]) == MMU_FAULT)
+        return MMU_FAULT;
+    if (*first == size)
+        return MMU_OK;
+    return resolve(vcpu, wrap_linear(vcpu, gva + *first, mode), access, mode, &targets[1]);
+}
+
 enum mmu_status mmu_read(struct vcpu *vcpu, uint64_t gva, void *bytes, unsigned size,
                          enum mmu_mode mode)
 {
-    gva = wrap_linear(vcpu, gva, mode);
-    unsigned first = first_part(gva, size);
     struct target targets[2];
-    if (resolve(vcpu, gva, MMU_READ, mode, &targets[0]) == MMU_FAULT)
+    unsigned first;
+    if (resolve_range(vcpu, gva, size, MMU_READ, mode, targets, &first) == MMU_FAULT)
         return MMU_FAULT;
-    uint64_t second_gva = wrap_linear(vcpu, gva + first, mode);
-    if (first < size && resolve(vcpu, second_gva, MMU_READ, mode, &targets[1]) == MMU_FAULT)
-        return MMU_FAULT;
-    watch_note(vcpu, gva, size, false);
+    watch_note(vcpu, wrap_linear(vcpu, gva, mode), size, false);
     target_read(vcpu, &targets[0], bytes, first);
     if (first < size)
         target_read(vcpu, &targets[1], (uint8_t *)bytes + first, size - first);
@@ -180,39 +193,38 @@ enum mmu_status mmu_read(struct vcpu *vcpu, uint64_t gva, void *bytes, unsigned 
 enum mmu_status mmu_write(struct vcpu *vcpu, uint64_t gva, const void *bytes, unsigned size,
                           enum mmu_mode mode)
 {
-    gva = wrap_linear(vcpu, gva, mode);
-    unsigned first = first_part(gva, size);
     struct target targets[2];
-    if (resolve(vcpu, gva, MMU_WRITE, mode, &targets[0]) == MMU_FAULT)
+    unsigned first;
+    if (resolve_range(vcpu, gva, size, MMU_WRITE, mode, targets, &first) == MMU_FAULT)
         return MMU_FAULT;
-    uint64_t second_gva = wrap_linear(vcpu, gva + first, mode);
-    if (first < size && resolve(vcpu, second_gva, MMU_WRITE, mode, &targets[1]) == MMU_FAULT)
-        return MMU_FAULT;
-    watch_note(vcpu, gva, size, true);
+    watch_note(vcpu, wrap_linear(vcpu, gva, mode), size, true);
     enum mmu_status status = target_write(vcpu, &targets[0], bytes, first);
-    if (first < size) {
-        enum mmu_status second =
-            target_write(vcpu, &targets[1], (const uint8_t *)bytes + first, size - first);
-        if (second == MMU_CODE)
-            status = MMU_CODE;
-    }
-    return status;
+    if (first == size)
+        return status;
+    enum mmu_status second =
+        target_write(vcpu, &targets[1], (const uint8_t *)bytes + first, size - first);
+    return second == MMU_CODE ? MMU_CODE : status;
 }
 
 bool mmu_probe_write(struct vcpu *vcpu, uint64_t gva, unsigned size, enum mmu_mode mode)
 {
-    struct target target;
-    gva = wrap_linear(vcpu, gva, mode);
-    unsigned first = first_part(gva, size);
-    if (resolve(vcpu, gva, MMU_WRITE, mode, &target) == MMU_FAULT)
-        return false;
-    uint64_t second_gva = wrap_linear(vcpu, gva + first, mode);
-    return first == size || resolve(vcpu, second_gva, MMU_WRITE, mode, &target) != MMU_FAULT;
+    struct target targets[2];
+    unsigned first;
+    return resolve_range(vcpu, gva, size, MMU_WRITE, mode, targets, &first) != MMU_FAULT;
 }
 
-static bool crosses_page(uint64_t gva, unsigned size)
+/*
+ * The page behind an access that wants a host address and missed the TLB. False: *status says
+ * MMU_FAULT, or MMU_OK when there is no one address to hand out (MMIO, page crossing, watched).
+ */
+static bool resolve_single(struct vcpu *vcpu, uint64_t gva, unsigned size, enum mmu_access access,
+                           enum mmu_mode mode, struct target *target, enum mmu_status *status)
 {
-    return first_part(gva, size) < size;
+    gva = wrap_linear(vcpu, gva, mode);
+    if (first_part(gva, size) < size || unlikely(is_watching(vcpu)))
+        return false;
+    *status = resolve(vcpu, gva, access, mode, target);
+    return *status != MMU_FAULT && target->hva;
 }
 
 void *mmu_hva(struct vcpu *vcpu, uint64_t gva, unsigned size, enum mmu_access access,
@@ -222,12 +234,8 @@ void *mmu_hva(struct vcpu *vcpu, uint64_t gva, unsigned size, enum mmu_access ac
     void *hva = access_fast(vcpu, gva, size, access, mode);
     if (hva)
         return hva;
-    gva = wrap_linear(vcpu, gva, mode);
-    if (crosses_page(gva, size) || unlikely(is_watching(vcpu)))
-        return NULL;
     struct target target;
-    *status = resolve(vcpu, gva, access, mode, &target);
-    if (*status == MMU_FAULT || !target.hva)
+    if (!resolve_single(vcpu, gva, size, access, mode, &target, status))
         return NULL;
     if (access == MMU_WRITE && target.page_flags & (MEMORY_PAGE_CODE | MEMORY_PAGE_ROM))
         return NULL;
@@ -241,12 +249,9 @@ void *mmu_hva_modify(struct vcpu *vcpu, uint64_t gva, unsigned size, enum mmu_mo
     void *hva = access_fast(vcpu, gva, size, MMU_WRITE, mode);
     if (hva)
         return hva;
-    gva = wrap_linear(vcpu, gva, mode);
-    if (crosses_page(gva, size) || unlikely(is_watching(vcpu)))
-        return NULL;
     struct target target;
-    *status = resolve(vcpu, gva, MMU_WRITE, mode, &target);
-    if (*status == MMU_FAULT || !target.hva || target.page_flags & MEMORY_PAGE_ROM)
+    if (!resolve_single(vcpu, gva, size, MMU_WRITE, mode, &target, status) ||
+        target.page_flags & MEMORY_PAGE_ROM)
         return NULL;
     if (target.page_flags & MEMORY_PAGE_CODE)
         *status = MMU_CODE;
