@@ -211,7 +211,9 @@ enum {
     MSR_MTRR_FIX16K_A0000 = 0x259,
     MSR_MTRR_FIX4K = 0x268,
     MSR_PAT = 0x277,
+    MSR_MC0_CTL2 = 0x280, /* one a bank */
     MSR_MTRR_DEFAULT = 0x2ff,
+    MSR_MC0_CTL = 0x400, /* CTL, STATUS, ADDR, MISC of each bank */
     MSR_TSC_DEADLINE = 0x6e0,
     MSR_X2APIC_FIRST = 0x800,
     MSR_X2APIC_LAST = 0x8ff,
