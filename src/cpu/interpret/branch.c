@@ -96,14 +96,9 @@ static op_handler *const conditionals[16] = {
 };
 
 /* The count register of LOOP and JCXZ has the address size. */
-static uint64_t count_mask(const struct op *op)
-{
-    return op->flags & OP_ADDRESS16 ? 0xffff : op->flags & OP_ADDRESS32 ? 0xffffffff : ~UINT64_C(0);
-}
-
 static void jump_count_zero(struct vcpu *vcpu, const struct op *op)
 {
-    if (vcpu->registers[GPR_RCX] & count_mask(op))
+    if (vcpu->registers[GPR_RCX] & op_address_mask(op))
         NEXT(vcpu, op);
     jump_relative(vcpu, op);
 }
@@ -111,14 +106,12 @@ static void jump_count_zero(struct vcpu *vcpu, const struct op *op)
 /* condition: 0 LOOP, 1 LOOPE, 2 LOOPNE */
 static void loop_count(struct vcpu *vcpu, const struct op *op)
 {
-    uint64_t mask = count_mask(op), old = vcpu->registers[GPR_RCX];
-    uint64_t count = (old - 1) & mask;
+    bool last = !((vcpu->registers[GPR_RCX] - 1) & op_address_mask(op));
     bool wanted = op->condition == 0 || (op->condition == 1) == flag_zero(vcpu);
-    bool taken = count && wanted;
+    bool taken = !last && wanted;
     if (taken && unlikely(!branch_check(vcpu, branch_target(vcpu, op))))
         FAULT(vcpu, op);
-    /* A 32-bit count clears the upper half like any 32-bit result. */
-    vcpu->registers[GPR_RCX] = mask == 0xffff ? (old & ~mask) | count : count;
+    op_advance(vcpu, op, GPR_RCX, -1);
     if (!taken)
         NEXT(vcpu, op);
     branch_chain(vcpu, op, branch_target(vcpu, op));
@@ -228,8 +221,6 @@ op_handler *select_branch(struct selection *selection)
     struct op *op = selection->op;
     if (far)
         return NULL;
-    if (instruction->address_width != 64) /* for the count register */
-        op->flags |= instruction->address_width == 16 ? OP_ADDRESS16 : OP_ADDRESS32;
     switch (instruction->mnemonic) {
     case ZYDIS_MNEMONIC_JMP:
         return immediate ? relative(selection, jump_relative)

@@ -102,6 +102,16 @@ static uint8_t effective_segment(const struct selection *selection, ZydisRegiste
     return flat && segment != SEG_FS && segment != SEG_GS ? SEG_COUNT : (uint8_t)segment;
 }
 
+static void prefill_segment(struct selection *selection, const ZydisDecodedOperand *operand)
+{
+    struct op *op = selection->op;
+    op->segment = effective_segment(selection, operand->mem.segment);
+    bool unchecked = selection->code_mode & CODE_MODE_LONG ||
+                     (selection->code_mode & CODE_MODE_FLAT && op->segment == SEG_COUNT);
+    if (!unchecked)
+        op->flags |= OP_CHECKED;
+}
+
 static void prefill_memory(struct selection *selection, const ZydisDecodedOperand *operand)
 {
     struct op *op = selection->op;
@@ -113,16 +123,21 @@ static void prefill_memory(struct selection *selection, const ZydisDecodedOperan
         op->base = REGISTER_BLOCK;
         op->displacement += op->offset + op->length;
     }
-    op->segment = effective_segment(selection, operand->mem.segment);
-    unsigned width = selection->instruction.address_width;
-    if (width == 32)
-        op->flags |= OP_ADDRESS32;
-    else if (width == 16)
-        op->flags |= OP_ADDRESS16;
-    bool unchecked = selection->code_mode & CODE_MODE_LONG ||
-                     (selection->code_mode & CODE_MODE_FLAT && op->segment == SEG_COUNT);
-    if (!unchecked)
-        op->flags |= OP_CHECKED;
+    prefill_segment(selection, operand);
+}
+
+void selection_implicit_memory(struct selection *selection)
+{
+    const ZydisDecodedOperand *found = NULL;
+    for (unsigned i = 0; i < selection->instruction.operand_count; i++) {
+        const ZydisDecodedOperand *operand = &selection->operands[i];
+        if (operand->type != ZYDIS_OPERAND_TYPE_MEMORY)
+            continue;
+        if (!found || address_register(operand->mem.base) != GPR_RDI)
+            found = operand;
+    }
+    if (found)
+        prefill_segment(selection, found);
 }
 
 static void prefill(struct selection *selection, unsigned offset)
@@ -137,6 +152,10 @@ static void prefill(struct selection *selection, unsigned offset)
         .index = REGISTER_ZERO,
         .segment = SEG_COUNT,
     };
+    if (instruction->address_width == 32)
+        op->flags |= OP_ADDRESS32;
+    else if (instruction->address_width == 16)
+        op->flags |= OP_ADDRESS16;
     if (instruction->attributes & ZYDIS_ATTRIB_HAS_LOCK)
         op->flags |= OP_LOCK;
     if (instruction->attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE))

@@ -49,4 +49,11 @@ select_function select_vector;
  * others. */
 int selection_register(ZydisRegister name);
 
+/*
+ * For instructions whose memory operands are implicit (strings, XLAT): sets op->segment and
+ * OP_CHECKED as the one at rSI or rBX wants them, whose segment can be overridden; where there is
+ * none, as ES:[rDI] does.
+ */
+void selection_implicit_memory(struct selection *selection);
+
 #endif

@@ -167,7 +167,6 @@ static const struct {
 
 op_handler *select_misc(struct selection *selection)
 {
-    struct op *op = selection->op;
     ZydisMnemonic mnemonic = selection->instruction.mnemonic;
     if (mnemonic == ZYDIS_MNEMONIC_MOVNTI) {
         selection_form(selection);
@@ -178,15 +177,8 @@ op_handler *select_misc(struct selection *selection)
             continue;
         if (mnemonic == ZYDIS_MNEMONIC_BOUND || mnemonic == ZYDIS_MNEMONIC_RDPID)
             selection_form(selection);
-        if (mnemonic == ZYDIS_MNEMONIC_XLAT) {
-            /* Its operand is implicit: DS:[rBX + AL], overridable. */
-            bool flat = selection->code_mode & (CODE_MODE_LONG | CODE_MODE_FLAT);
-            op->segment = flat ? SEG_COUNT : SEG_DS;
-            op->flags |= flat ? 0 : OP_CHECKED;
-            if (selection->instruction.address_width != 64)
-                op->flags |=
-                    selection->instruction.address_width == 16 ? OP_ADDRESS16 : OP_ADDRESS32;
-        }
+        if (mnemonic == ZYDIS_MNEMONIC_XLAT)
+            selection_implicit_memory(selection);
         return instructions[i].handler;
     }
     return NULL;

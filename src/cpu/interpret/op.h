@@ -32,7 +32,7 @@ enum op_flag {
     OP_REPEAT_NE = 1 << 2,
     OP_CHECKED =
         1 << 3, /* memory operand needs segment limit and type checks (not flat, not 64-bit) */
-    OP_ADDRESS32 = 1 << 4, /* effective address wraps at 4 GiB */
+    OP_ADDRESS32 = 1 << 4, /* the address size: effective addresses wrap at 4 GiB */
     OP_ADDRESS16 = 1 << 5, /* ... at 64 KiB */
 };
 
@@ -95,13 +95,29 @@ static inline void *op_register(struct vcpu *vcpu, uint8_t offset)
     return (uint8_t *)vcpu->registers + offset;
 }
 
+/* All bits of the address size, which is also that of rCX, rSI and rDI where they count or point.
+ */
+static inline uint64_t op_address_mask(const struct op *op)
+{
+    return op->flags & OP_ADDRESS16 ? 0xffff : op->flags & OP_ADDRESS32 ? 0xffffffff : ~UINT64_C(0);
+}
+
+/* Adds to rCX, rSI or rDI. A 32-bit sum clears the upper half like any 32-bit result. */
+static inline void op_advance(struct vcpu *vcpu, const struct op *op, unsigned number,
+                              int64_t amount)
+{
+    uint64_t mask = op_address_mask(op), old = vcpu->registers[number];
+    uint64_t value = (old + (uint64_t)amount) & mask;
+    vcpu->registers[number] = mask == 0xffff ? (old & ~mask) | value : value;
+}
+
 /* Offset part of the memory operand, wrapped to the address size. */
 static inline uint64_t op_offset(const struct vcpu *vcpu, const struct op *op)
 {
     uint64_t offset = vcpu->registers[op->base] + (vcpu->registers[op->index] << op->scale) +
                       (uint64_t)op->displacement;
     if (unlikely(op->flags & (OP_ADDRESS32 | OP_ADDRESS16)))
-        offset &= op->flags & OP_ADDRESS16 ? 0xffff : 0xffffffff;
+        offset &= op_address_mask(op);
     return offset;
 }
 

@@ -3,6 +3,7 @@
  */
 #include "bus/bus.h"
 #include "cpu/interpret/operand.h"
+#include "cpu/interpret/string_element.h"
 #include "cpu/interpret/system.h"
 #include "cpu/segmentation.h"
 
@@ -42,25 +43,13 @@ static void port_out(struct vcpu *vcpu, const struct op *op)
     LEAVE(vcpu, op);
 }
 
-static uint64_t address_mask(const struct op *op)
-{
-    return op->flags & OP_ADDRESS16 ? 0xffff : op->flags & OP_ADDRESS32 ? 0xffffffff : ~UINT64_C(0);
-}
-
-static void advance(struct vcpu *vcpu, unsigned number, int64_t bytes, uint64_t mask)
-{
-    uint64_t old = vcpu->registers[number], value = (old + (uint64_t)bytes) & mask;
-    vcpu->registers[number] = mask == 0xffff ? (old & ~mask) | value : value;
-}
-
 /* One element between memory and port. False: fault recorded. */
 static bool transfer(struct vcpu *vcpu, const struct op *op, bool in)
 {
     unsigned size = op->operand_size, index = in ? GPR_RDI : GPR_RSI;
     uint16_t port = (uint16_t)vcpu->registers[GPR_RDX];
-    uint64_t linear, value = 0, offset = vcpu->registers[index] & address_mask(op);
-    if (!port_allowed(vcpu, port, size) ||
-        !segment_linear(vcpu, op->segment, offset, size, in, &linear))
+    uint64_t linear, value = 0;
+    if (!port_allowed(vcpu, port, size) || !string_linear(vcpu, op, index, in, &linear))
         return false;
     if (in) {
         if (!mmu_probe_write(vcpu, linear, size, vcpu->mmu_mode))
@@ -72,37 +61,29 @@ static bool transfer(struct vcpu *vcpu, const struct op *op, bool in)
             return false;
         bus_write(vcpu->bus, BUS_PORT, port, value, size);
     }
-    advance(vcpu, index, vcpu->rflags & RFLAGS_DF ? -(int64_t)size : (int64_t)size,
-            address_mask(op));
+    op_advance(vcpu, op, index, string_step(vcpu, op));
     return true;
 }
 
 static void port_string(struct vcpu *vcpu, const struct op *op)
 {
     bool in = op->condition, repeat = op->flags & (OP_REPEAT | OP_REPEAT_NE);
-    if (repeat && !(vcpu->registers[GPR_RCX] & address_mask(op)))
+    if (repeat && !(vcpu->registers[GPR_RCX] & op_address_mask(op)))
         LEAVE(vcpu, op);
     if (!transfer(vcpu, op, in))
         FAULT(vcpu, op);
     if (!repeat)
         LEAVE(vcpu, op);
-    advance(vcpu, GPR_RCX, -1, address_mask(op));
-    if (!(vcpu->registers[GPR_RCX] & address_mask(op)))
+    op_advance(vcpu, op, GPR_RCX, -1);
+    if (!(vcpu->registers[GPR_RCX] & op_address_mask(op)))
         LEAVE(vcpu, op);
     FAULT(vcpu, op); /* nothing is raised: the same instruction again */
 }
 
 static op_handler *select_port_string(struct selection *selection, bool in)
 {
-    struct op *op = selection->op;
-    const ZydisDecodedInstruction *instruction = &selection->instruction;
-    op->condition = in;
-    op->segment = in ? SEG_ES : SEG_DS;
-    for (unsigned i = 0; !in && i < instruction->operand_count; i++)
-        if (selection->operands[i].type == ZYDIS_OPERAND_TYPE_MEMORY)
-            op->segment = (uint8_t)(selection->operands[i].mem.segment - ZYDIS_REGISTER_ES);
-    if (instruction->address_width != 64)
-        op->flags |= instruction->address_width == 16 ? OP_ADDRESS16 : OP_ADDRESS32;
+    selection->op->condition = in;
+    selection_implicit_memory(selection);
     return port_string;
 }
 

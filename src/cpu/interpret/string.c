@@ -4,6 +4,8 @@
  * and STOS that run upwards go in bulk, a page's worth at most, and between bulks the instruction
  * gives way to interrupts: registers then say how far it got and rIP still points at it.
  */
+#include "cpu/interpret/string_element.h"
+
 #include "cpu/exception.h"
 #include "cpu/interpret/operand.h"
 #include "cpu/segmentation.h"
@@ -21,30 +23,14 @@ enum string_result {
 
 typedef enum mmu_status element_function(struct vcpu *vcpu, const struct op *op, bool *more);
 
-static uint64_t address_mask(const struct op *op)
-{
-    return op->flags & OP_ADDRESS16 ? 0xffff : op->flags & OP_ADDRESS32 ? 0xffffffff : ~UINT64_C(0);
-}
-
-static void advance(struct vcpu *vcpu, unsigned number, int64_t bytes, uint64_t mask)
-{
-    uint64_t old = vcpu->registers[number], value = (old + (uint64_t)bytes) & mask;
-    vcpu->registers[number] = mask == 0xffff ? (old & ~mask) | value : value;
-}
-
-static int64_t element_step(const struct vcpu *vcpu, const struct op *op)
-{
-    return vcpu->rflags & RFLAGS_DF ? -(int64_t)op->operand_size : op->operand_size;
-}
-
-/* [rSI] in the overridable segment, or ES:[rDI]. */
-static bool string_linear(struct vcpu *vcpu, const struct op *op, unsigned number, bool write,
-                          unsigned size, uint64_t *linear)
+/* Without checks the base of ES is 0: there is no override for it. */
+bool string_linear(struct vcpu *vcpu, const struct op *op, unsigned number, bool write,
+                   uint64_t *linear)
 {
     unsigned segment = number == GPR_RDI ? SEG_ES : op->segment;
-    uint64_t offset = vcpu->registers[number] & address_mask(op);
-    if (op->flags & OP_CHECKED)
-        return segment_linear(vcpu, segment, offset, size, write, linear);
+    uint64_t offset = vcpu->registers[number] & op_address_mask(op);
+    if (op->flags & OP_CHECKED && segment < SEG_COUNT)
+        return segment_linear(vcpu, segment, offset, op->operand_size, write, linear);
     if (number == GPR_RDI)
         segment = SEG_COUNT;
     *linear = offset + vcpu->segment_bases[segment];
@@ -55,7 +41,7 @@ static bool load_element(struct vcpu *vcpu, const struct op *op, unsigned number
 {
     uint64_t linear;
     *value = 0;
-    if (!string_linear(vcpu, op, number, false, op->operand_size, &linear))
+    if (!string_linear(vcpu, op, number, false, &linear))
         return false;
     void *hva = access_fast(vcpu, linear, op->operand_size, MMU_READ, vcpu->mmu_mode);
     if (likely(hva != NULL)) {
@@ -68,7 +54,7 @@ static bool load_element(struct vcpu *vcpu, const struct op *op, unsigned number
 static enum mmu_status store_element(struct vcpu *vcpu, const struct op *op, uint64_t value)
 {
     uint64_t linear;
-    if (!string_linear(vcpu, op, GPR_RDI, true, op->operand_size, &linear))
+    if (!string_linear(vcpu, op, GPR_RDI, true, &linear))
         return MMU_FAULT;
     return mmu_write(vcpu, linear, &value, op->operand_size, vcpu->mmu_mode);
 }
@@ -81,8 +67,8 @@ static enum mmu_status movs_element(struct vcpu *vcpu, const struct op *op, bool
     enum mmu_status status = store_element(vcpu, op, value);
     if (status == MMU_FAULT)
         return status;
-    advance(vcpu, GPR_RSI, element_step(vcpu, op), address_mask(op));
-    advance(vcpu, GPR_RDI, element_step(vcpu, op), address_mask(op));
+    op_advance(vcpu, op, GPR_RSI, string_step(vcpu, op));
+    op_advance(vcpu, op, GPR_RDI, string_step(vcpu, op));
     return status;
 }
 
@@ -90,7 +76,7 @@ static enum mmu_status stos_element(struct vcpu *vcpu, const struct op *op, bool
 {
     enum mmu_status status = store_element(vcpu, op, vcpu->registers[GPR_RAX]);
     if (status != MMU_FAULT)
-        advance(vcpu, GPR_RDI, element_step(vcpu, op), address_mask(op));
+        op_advance(vcpu, op, GPR_RDI, string_step(vcpu, op));
     return status;
 }
 
@@ -101,7 +87,7 @@ static enum mmu_status lods_element(struct vcpu *vcpu, const struct op *op, bool
         return MMU_FAULT;
     uint64_t mask = bytes_mask(op->operand_size);
     vcpu->registers[GPR_RAX] = op->operand_size >= 4 ? value : (old & ~mask) | value;
-    advance(vcpu, GPR_RSI, element_step(vcpu, op), address_mask(op));
+    op_advance(vcpu, op, GPR_RSI, string_step(vcpu, op));
     return MMU_OK;
 }
 
@@ -124,8 +110,8 @@ static enum mmu_status cmps_element(struct vcpu *vcpu, const struct op *op, bool
     if (!load_element(vcpu, op, GPR_RSI, &a) || !load_element(vcpu, op, GPR_RDI, &b))
         return MMU_FAULT;
     compare_flags(vcpu, a, b, op->operand_size);
-    advance(vcpu, GPR_RSI, element_step(vcpu, op), address_mask(op));
-    advance(vcpu, GPR_RDI, element_step(vcpu, op), address_mask(op));
+    op_advance(vcpu, op, GPR_RSI, string_step(vcpu, op));
+    op_advance(vcpu, op, GPR_RDI, string_step(vcpu, op));
     *more = repeat_goes_on(vcpu, op);
     return MMU_OK;
 }
@@ -136,14 +122,14 @@ static enum mmu_status scas_element(struct vcpu *vcpu, const struct op *op, bool
     if (!load_element(vcpu, op, GPR_RDI, &b))
         return MMU_FAULT;
     compare_flags(vcpu, a, b, op->operand_size);
-    advance(vcpu, GPR_RDI, element_step(vcpu, op), address_mask(op));
+    op_advance(vcpu, op, GPR_RDI, string_step(vcpu, op));
     *more = repeat_goes_on(vcpu, op);
     return MMU_OK;
 }
 
 static uint64_t repeat_count(const struct vcpu *vcpu, const struct op *op)
 {
-    return vcpu->registers[GPR_RCX] & address_mask(op);
+    return vcpu->registers[GPR_RCX] & op_address_mask(op);
 }
 
 /* Elements that can go in one piece: up to the end of the page, and no more than the count. */
@@ -184,10 +170,10 @@ static uint64_t bulk(struct vcpu *vcpu, const struct op *op, bool copy)
     uint64_t to, from = 0, count = repeat_count(vcpu, op);
     if (vcpu->rflags & RFLAGS_DF || op->flags & OP_CHECKED || op->flags & OP_ADDRESS16)
         return 0;
-    string_linear(vcpu, op, GPR_RDI, true, size, &to);
+    string_linear(vcpu, op, GPR_RDI, true, &to);
     count = bulk_elements(to, size, count);
     if (copy) {
-        string_linear(vcpu, op, GPR_RSI, false, size, &from);
+        string_linear(vcpu, op, GPR_RSI, false, &from);
         count = bulk_elements(from, size, count);
     }
     if (count < 2)
@@ -201,12 +187,12 @@ static uint64_t bulk(struct vcpu *vcpu, const struct op *op, bool copy)
     }
     if (copy) {
         copy_up(target, source, size, count);
-        advance(vcpu, GPR_RSI, bytes, address_mask(op));
+        op_advance(vcpu, op, GPR_RSI, bytes);
     } else {
         fill(target, vcpu->registers[GPR_RAX], size, count);
     }
-    advance(vcpu, GPR_RDI, bytes, address_mask(op));
-    advance(vcpu, GPR_RCX, -(int64_t)count, address_mask(op));
+    op_advance(vcpu, op, GPR_RDI, bytes);
+    op_advance(vcpu, op, GPR_RCX, -(int64_t)count);
     return count;
 }
 
@@ -225,7 +211,7 @@ static enum string_result repeat(struct vcpu *vcpu, const struct op *op, element
         enum mmu_status status = element(vcpu, op, &more);
         if (status == MMU_FAULT)
             return STRING_FAULT;
-        advance(vcpu, GPR_RCX, -1, address_mask(op));
+        op_advance(vcpu, op, GPR_RCX, -1);
         if (!more)
             return STRING_DONE;
         if (status == MMU_CODE)
@@ -283,33 +269,12 @@ static const struct {
 op_handler *select_string(struct selection *selection)
 {
     const ZydisDecodedInstruction *instruction = &selection->instruction;
-    struct op *op = selection->op;
     if (instruction->meta.category != ZYDIS_CATEGORY_STRINGOP)
         return NULL;
     for (unsigned i = 0; i < ARRAY_SIZE(instructions); i++) {
         if (instructions[i].mnemonic != instruction->mnemonic)
             continue;
-        bool flat = selection->code_mode & (CODE_MODE_LONG | CODE_MODE_FLAT);
-        bool checked = !(selection->code_mode & (CODE_MODE_LONG | CODE_MODE_FLAT));
-        unsigned segment = flat ? SEG_COUNT : SEG_DS;
-        if (instruction->attributes & ZYDIS_ATTRIB_HAS_SEGMENT_FS)
-            segment = SEG_FS;
-        else if (instruction->attributes & ZYDIS_ATTRIB_HAS_SEGMENT_GS)
-            segment = SEG_GS;
-        else if (!flat && instruction->attributes & ZYDIS_ATTRIB_HAS_SEGMENT_ES)
-            segment = SEG_ES;
-        else if (!flat && instruction->attributes & ZYDIS_ATTRIB_HAS_SEGMENT_CS)
-            segment = SEG_CS;
-        else if (!flat && instruction->attributes & ZYDIS_ATTRIB_HAS_SEGMENT_SS)
-            segment = SEG_SS;
-        op->segment = (uint8_t)segment;
-        op->flags &= OP_REPEAT | OP_REPEAT_NE;
-        if (checked)
-            op->flags |= OP_CHECKED;
-        if (instruction->address_width == 16)
-            op->flags |= OP_ADDRESS16;
-        else if (instruction->address_width == 32)
-            op->flags |= OP_ADDRESS32;
+        selection_implicit_memory(selection);
         return instructions[i].handler;
     }
     return NULL;
