@@ -22,7 +22,7 @@ struct option_spec {
     const char *name;     /* without the dashes */
     const char *argument; /* what its argument is called; NULL: takes none */
     const char *help;     /* one line */
-    /* Takes the argument's text. -errno with *error. */
+    /* Takes the argument's text. -errno with *error; 1: it only asked for help, and got it. */
     int (*set)(void *target, const char *text, struct error *error);
 };
 
@@ -41,7 +41,7 @@ extern const struct command *const commands[];
 
 /*
  * Parses argv[0..argc) against the table: "--name value", "--name=value". Returns 0, 1 after --help
- * was shown, or -errno with *error: an unknown option comes with the nearest known one.
+ * or a list was shown, or -errno with *error: an unknown option comes with the nearest known one.
  */
 int options_parse(const struct command *command, void *target, int argc, char **argv,
                   struct error *error);

@@ -86,7 +86,7 @@ int options_parse(const struct command *command, void *target, int argc, char **
             return error_set(error, EINVAL, "--%s: needs an argument (%s)", option->name,
                              option->argument);
         int result = option->set(target, text, error);
-        if (result < 0)
+        if (result)
             return result;
     }
     return 0;

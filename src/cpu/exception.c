@@ -110,12 +110,12 @@ static void service_code_mailbox(struct vcpu *vcpu)
     pthread_mutex_unlock(&vcpu->mailbox_lock);
     if (overflow) {
         /* Which pages is not known any more: forget all code, and all fast writes to code pages. */
-        vcpu->engine->invalidate(vcpu, ~UINT64_C(0));
+        engine_invalidate(vcpu, ~UINT64_C(0));
         mmu_flush_all(vcpu);
         return;
     }
     for (unsigned i = 0; i < count; i++) {
-        vcpu->engine->invalidate(vcpu, pages[i]);
+        engine_invalidate(vcpu, pages[i]);
         /* A write may have gone unnoticed through the entry just dropped: say that the code
          * changed. */
         if (mmu_protect_gpa(vcpu, pages[i]))

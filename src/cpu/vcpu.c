@@ -41,6 +41,8 @@ struct vcpu *vcpu_create(struct vcpu_group *group, struct bus *bus, const struct
     vcpu->memory = bus->memory;
     vcpu->model = model;
     vcpu->instruction_budget = ~UINT64_C(0);
+    if (!group->engine_options)
+        group->engine_options = &engine_options_default;
     pthread_mutex_init(&vcpu->wake_lock, NULL);
     pthread_cond_init(&vcpu->wake, NULL);
     pthread_mutex_init(&vcpu->mailbox_lock, NULL);
@@ -58,8 +60,7 @@ void vcpu_destroy(struct vcpu *vcpu)
 {
     if (!vcpu)
         return;
-    if (vcpu->engine)
-        vcpu->engine->destroy(vcpu);
+    engine_detach_all(vcpu);
     paravirtual_destroy(vcpu->paravirtual);
     apic_destroy(vcpu->apic);
     mmu_destroy(vcpu);
@@ -137,8 +138,7 @@ void vcpu_reset(struct vcpu *vcpu, bool init)
 void vcpu_request(struct vcpu *vcpu, uint32_t requests)
 {
     atomic_fetch_or(&vcpu->requests, requests);
-    if (vcpu->engine && vcpu->engine->kick)
-        vcpu->engine->kick(vcpu);
+    engine_kick(vcpu);
     pthread_mutex_lock(&vcpu->wake_lock);
     pthread_cond_signal(&vcpu->wake);
     pthread_mutex_unlock(&vcpu->wake_lock);

@@ -21,6 +21,7 @@
 
 struct cpu_model;
 struct engine_ops;
+struct engine_options;
 struct local_apic;
 struct paravirtual; /* KVM's paravirtual interface: kvmclock, steal time ... */
 struct vcpu;
@@ -75,12 +76,17 @@ enum vcpu_run_state { VCPU_RUNNING, VCPU_HALTED, VCPU_WAIT_FOR_SIPI };
 
 #define VCPU_COUNT_MAX 16
 
+/* Where an engine keeps its state in vcpu->engine_data. */
+enum engine_index { ENGINE_INTERPRET, ENGINE_TRANSLATE, ENGINE_KVM, ENGINE_COUNT };
+
 /* All vcpus of one VM: how one finds the others. */
 struct vcpu_group {
     unsigned count;
     struct vcpu *vcpus[VCPU_COUNT_MAX];
     uint64_t tsc_origin_ns;     /* clock_monotonic_ns() when the guest TSC was 0 */
     pthread_mutex_t split_lock; /* serialises locked accesses that cross a page */
+    /* NULL at the first vcpu's creation: engine_options_default. Lives as long as the group. */
+    const struct engine_options *engine_options;
 };
 
 /*
@@ -142,7 +148,7 @@ struct vcpu {
     struct exception exception;  /* raised, not yet delivered */
     uint64_t watch_hits;         /* DR6 bits of data breakpoints the running instruction met */
     void *vector_data;           /* the interpreter's stubs for vector instructions */
-    uint64_t instruction_count;  /* retired, as far as the engine counts */
+    uint64_t instruction_count;  /* retired, as far as the engine counts; see vcpu_count() */
     uint64_t instruction_budget; /* VCPU_EXIT_SWITCH when count reaches it; ~0: no limit */
     struct error error;          /* VCPU_EXIT_ERROR */
 
@@ -154,9 +160,9 @@ struct vcpu {
     const struct cpu_model *model;
     struct local_apic *apic;
     struct paravirtual *paravirtual;
-    const struct engine_ops *engine;
-    void *engine_data; /* the engine's own */
-    uint32_t trace;    /* enum trace_kind bits that are switched on */
+    const struct engine_ops *engine; /* the one that runs; changes on the vcpu's own thread */
+    void *engine_data[ENGINE_COUNT]; /* each engine's own; NULL: not attached */
+    uint32_t trace;                  /* enum trace_kind bits that are switched on */
 
     /* --- sleeping and waking --- */
     pthread_mutex_t wake_lock;
@@ -198,6 +204,14 @@ void vcpu_update_mode(struct vcpu *vcpu);
 
 /* Guest RIP, flags ... for humans: one block of text (--trace, reports of a dead guest). */
 void vcpu_describe(const struct vcpu *vcpu, char *text, size_t size);
+
+/* Counts instructions, or takes back some of a block that was left early (negative). Others read
+ * the count at any time: it is stored in one piece. */
+static inline void vcpu_count(struct vcpu *vcpu, int64_t instructions)
+{
+    uint64_t count = vcpu->instruction_count + (uint64_t)instructions;
+    __atomic_store_n(&vcpu->instruction_count, count, __ATOMIC_RELAXED);
+}
 
 static inline bool vcpu_long_mode(const struct vcpu *vcpu)
 {

@@ -75,6 +75,7 @@ static void trace_access(void *opaque, const struct bus_region *region, enum bus
 static int create_vcpus(struct vm *vm, struct error *error)
 {
     vm->group.tsc_origin_ns = clock_monotonic_ns();
+    vm->group.engine_options = &vm->config.engine_options;
     pthread_mutex_init(&vm->group.split_lock, NULL);
     for (unsigned i = 0; i < vm->config.cpu_count; i++) {
         struct vcpu *vcpu = vcpu_create(&vm->group, &vm->bus, vm->config.model, error);
@@ -82,10 +83,9 @@ static int create_vcpus(struct vm *vm, struct error *error)
             return -ENOMEM;
         vcpu->trace = vm->config.trace;
         vm->threads[i] = (struct vcpu_thread){.vm = vm, .vcpu = vcpu};
-        int result = vm->config.engine->create(vcpu, error);
+        int result = engine_attach_configured(vcpu, vm->config.engine, error);
         if (result < 0)
             return result;
-        vcpu->engine = vm->config.engine;
     }
     vm->bus.intr = (struct irq_line){.set = apic_set_lint0, .opaque = vm->group.vcpus[0]->apic};
     vm->bus.message_sink = message_sink;
@@ -254,6 +254,9 @@ static bool handle_exit(struct vm *vm, struct vcpu *vcpu, enum vcpu_exit exit)
     case VCPU_EXIT_HALT:
         vcpu_wait(vcpu);
         return true;
+    case VCPU_EXIT_SWITCH:
+        engine_switch(vcpu);
+        return true;
     case VCPU_EXIT_SHUTDOWN:
         report(vm, vcpu, "triple fault");
         loop_post(vm->loop, vm_triple_fault, vm);
@@ -275,7 +278,7 @@ static void *vcpu_main(void *opaque)
     snprintf(name, sizeof(name), "vcpu%u", thread->vcpu->index);
     pthread_setname_np(pthread_self(), name);
     while (!atomic_load(&vm->stopping))
-        if (!handle_exit(vm, thread->vcpu, vm->config.engine->run(thread->vcpu)))
+        if (!handle_exit(vm, thread->vcpu, thread->vcpu->engine->run(thread->vcpu)))
             break;
     return NULL;
 }
@@ -321,7 +324,7 @@ static int reset(struct vm *vm, struct error *error)
     bus_reset_devices(&vm->bus);
     for (unsigned i = 0; i < vm->group.count; i++) {
         vcpu_reset(vm->group.vcpus[i], false);
-        vm->config.engine->invalidate(vm->group.vcpus[i], ~UINT64_C(0));
+        engine_invalidate(vm->group.vcpus[i], ~UINT64_C(0));
     }
     int result = load_guest(vm, error);
     return result < 0 ? result : start_threads(vm, error);
@@ -380,6 +383,12 @@ const char *vm_report(const struct vm *vm)
 void vm_press_power(struct vm *vm)
 {
     acpi_power_button(&vm->bus);
+}
+
+void vm_print_stats(struct vm *vm, FILE *stream)
+{
+    for (unsigned i = 0; i < vm->group.count; i++)
+        engine_print_stats(vm->group.vcpus[i], stream);
 }
 
 struct serial *vm_serial(struct vm *vm)

@@ -25,7 +25,9 @@ struct vm_config {
     uint64_t memory_size; /* bytes */
     unsigned cpu_count;
     const struct cpu_model *model;
-    const struct engine_ops *engine;
+    const struct engine_ops
+        *engine; /* runs first; all others too with engine_options.switch_every */
+    struct engine_options engine_options;
     struct vm_disk disks[VM_DISKS_MAX];
     unsigned disk_count;
     const char *nets[VM_NETS_MAX]; /* as after --net */
@@ -62,6 +64,8 @@ enum vm_end vm_end(const struct vm *vm);
 const char *vm_report(const struct vm *vm);
 void vm_press_power(struct vm *vm);
 struct serial *vm_serial(struct vm *vm);
+/* What vcpus and engines have counted, a line each; also while they run. */
+void vm_print_stats(struct vm *vm, FILE *stream);
 
 /* --trace */
 enum trace_kind { TRACE_EXITS = 1 << 0, TRACE_PORT = 1 << 1, TRACE_MMIO = 1 << 2 };

@@ -77,6 +77,11 @@ class Words(Case):
             self.assertEqual(result.returncode, 0)
             self.assertIn(b"xample", result.stdout)
 
+    def test_lists(self):
+        result = self.nacre("run", "--engine", "help")
+        self.assertEqual(result.returncode, 0)
+        self.assertIn(b"interpret", result.stdout)
+
     def test_unknown_words_get_a_suggestion(self):
         self.refuse("run", "--kernl", "x", naming="--kernel")
         self.refuse("run", "--memroy=1G", naming="--memory")
@@ -91,6 +96,8 @@ class Words(Case):
             "--serial": ["", "tape", "file:", "file:/no/such/folder/file"],
             "--cpu": ["", "z80"],
             "--engine": ["", "steam"],
+            "--engine-switch-every": ["", "0", "-1", "many", "4294967296"],
+            "--code-cache": ["", "0", "4K", "1048577", "2T"],
             "--trace": ["", "everything", "port,", "port,x"],
         }.items():
             for value in values:
@@ -149,6 +156,30 @@ class Ends(Case):
                 process.stderr.readline()  # the engine's line: it is up
                 process.send_signal(number)
                 self.assertEqual(process.wait(SECONDS), 128 + number)
+
+    def test_statistics_at_the_end(self):
+        result = self.run_guest(POWER_OFF, "--quiet", "--stats", "--cpus", "2", "--engine", "interpret")
+        self.assertRegex(result.stderr, rb"(?m)^vcpu 0: instructions: [1-9][0-9]*$")
+        self.assertRegex(result.stderr, rb"(?m)^vcpu 0 interpret: blocks decoded: [1-9][0-9]*$")
+        self.assertRegex(result.stderr, rb"(?m)^vcpu 1: instructions: 0$")
+
+    def test_statistics_while_it_runs(self):
+        process = subprocess.Popen(
+            [NACRE, "run", "--kernel", self.image(SLEEP), "--memory", "16M"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        with process:
+            process.stderr.readline()  # the engine's line: it is up
+            process.send_signal(signal.SIGUSR1)
+            self.assertRegex(process.stderr.readline(), rb"^vcpu 0: instructions: [0-9]+\r\n$")
+            process.terminate()
+            self.assertEqual(process.wait(SECONDS), 128 + signal.SIGTERM)
+
+    def test_engines_take_turns(self):
+        text = bytes(range(32, 113)) * 4 + b"q"
+        result = self.run_guest(ECHO, "--engine-switch-every", "7", stdin=None, input=text)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(result.stdout, text)
 
     def test_engine_is_named_in_one_line(self):
         lines = self.run_guest(POWER_OFF).stderr.decode().splitlines()

@@ -23,7 +23,7 @@ static void arena_free(struct interpreter *interpreter)
         free(interpreter->chunks);
         interpreter->chunks = next;
     }
-    interpreter->arena_bytes = 0;
+    __atomic_store_n(&interpreter->arena_bytes, 0, __ATOMIC_RELAXED);
 }
 
 void interpreter_destroy(struct interpreter *interpreter)
@@ -57,7 +57,8 @@ static void *arena_take(struct interpreter *interpreter, size_t size)
         chunk->next = interpreter->chunks;
         chunk->used = 0;
         interpreter->chunks = chunk;
-        interpreter->arena_bytes += BLOCK_ARENA_CHUNK;
+        __atomic_store_n(&interpreter->arena_bytes, interpreter->arena_bytes + BLOCK_ARENA_CHUNK,
+                         __ATOMIC_RELAXED);
     }
     void *memory = chunk->bytes + chunk->used;
     chunk->used += size;
@@ -113,6 +114,8 @@ struct block *block_add(struct interpreter *interpreter, uint64_t gpa, uint64_t 
     struct block **bucket = &interpreter->hash[hash_gpa(gpa, code_mode)];
     block->hash_next = *bucket;
     *bucket = block;
+    __atomic_store_n(&interpreter->blocks_decoded, interpreter->blocks_decoded + 1,
+                     __ATOMIC_RELAXED);
     return block;
 }
 

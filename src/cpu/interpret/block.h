@@ -54,12 +54,18 @@ struct interpreter {
     struct block *hash[BLOCK_HASH_SIZE];
     struct block_link *pages[BLOCK_PAGES_SIZE];
     struct arena_chunk *chunks; /* newest first */
-    size_t arena_bytes;
+    size_t arena_bytes;         /* read by other threads, as blocks_decoded is */
+    uint64_t blocks_decoded;    /* since the start */
     ZydisDecoder decoders[5];
     struct memory_observer observer;
     struct block *scratch;       /* one instruction that cannot be cached (executed from MMIO) */
     const struct op *chain_from; /* direct branch that led here: gets the target chained */
 };
+
+static inline struct interpreter *interpreter_of(const struct vcpu *vcpu)
+{
+    return vcpu->engine_data[ENGINE_INTERPRET];
+}
 
 struct interpreter *interpreter_create(void);
 void interpreter_destroy(struct interpreter *interpreter);

@@ -29,14 +29,14 @@ static inline __attribute__((always_inline)) void branch_chain(struct vcpu *vcpu
         uint64_t count = vcpu->instruction_count + block->op_count;
         if (likely(!atomic_load_explicit(&vcpu->requests, memory_order_relaxed)) &&
             likely(count <= vcpu->instruction_budget)) {
-            vcpu->instruction_count = count;
+            vcpu_count(vcpu, block->op_count);
             vcpu->registers[REGISTER_BLOCK] = target;
             return block->ops[0].run(vcpu, block->ops);
         }
 #endif
         return;
     }
-    ((struct interpreter *)vcpu->engine_data)->chain_from = op;
+    interpreter_of(vcpu)->chain_from = op;
 }
 
 /* Target of a relative branch; immediate holds the displacement, operand_size the width of rIP. */

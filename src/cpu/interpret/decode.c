@@ -232,7 +232,7 @@ static void finish_ops(struct op *ops, unsigned count)
 
 struct block *block_decode(struct vcpu *vcpu, uint64_t rip, uint64_t gpa, uint32_t code_mode)
 {
-    struct interpreter *interpreter = vcpu->engine_data;
+    struct interpreter *interpreter = interpreter_of(vcpu);
     const ZydisDecoder *decoder = decoder_for(vcpu, interpreter, code_mode);
     bool ram = memory_is_ram(vcpu->memory, gpa);
     unsigned limit = ram && !(code_mode & CODE_MODE_STEP) ? BLOCK_OPS_MAX : 1;

@@ -64,17 +64,17 @@ struct op {
 /* Tail calls need the optimiser; without it (sanitizers, -O0) the C stack grows by at most one
  * block. */
 #define NEXT(vcpu, op) return (op)[1].run((vcpu), (op) + 1)
-#define LEAVE(vcpu, op)                               \
-    do {                                              \
-        (vcpu)->rip = op_next_rip(vcpu, op);          \
-        (vcpu)->instruction_count -= (op)->remaining; \
-        return;                                       \
+#define LEAVE(vcpu, op)                              \
+    do {                                             \
+        (vcpu)->rip = op_next_rip(vcpu, op);         \
+        vcpu_count(vcpu, -(int64_t)(op)->remaining); \
+        return;                                      \
     } while (0)
-#define FAULT(vcpu, op)                                    \
-    do {                                                   \
-        (vcpu)->rip = op_rip(vcpu, op);                    \
-        (vcpu)->instruction_count -= (op)->remaining + 1u; \
-        return;                                            \
+#define FAULT(vcpu, op)                                  \
+    do {                                                 \
+        (vcpu)->rip = op_rip(vcpu, op);                  \
+        vcpu_count(vcpu, -(int64_t)(op)->remaining - 1); \
+        return;                                          \
     } while (0)
 
 /* The instruction's own address, wrapped to the mode's width by op_next_rip's caller where it

@@ -22,10 +22,10 @@ static int interpret_create(struct vcpu *vcpu, struct error *error)
         return error_set(error, ENOMEM, "vcpu %u: no memory for the interpreter", vcpu->index);
     decoders_init(interpreter);
     interpreter->observer = (struct memory_observer){.code_written = code_written, .opaque = vcpu};
-    vcpu->engine_data = interpreter;
+    vcpu->engine_data[ENGINE_INTERPRET] = interpreter;
     if (vector_create(vcpu, error) < 0) {
         interpreter_destroy(interpreter);
-        vcpu->engine_data = NULL;
+        vcpu->engine_data[ENGINE_INTERPRET] = NULL;
         return -ENOMEM;
     }
     memory_add_observer(vcpu->memory, &interpreter->observer);
@@ -34,21 +34,21 @@ static int interpret_create(struct vcpu *vcpu, struct error *error)
 
 static void interpret_destroy(struct vcpu *vcpu)
 {
-    struct interpreter *interpreter = vcpu->engine_data;
+    struct interpreter *interpreter = interpreter_of(vcpu);
     if (!interpreter)
         return;
     memory_remove_observer(vcpu->memory, &interpreter->observer);
     vector_destroy(vcpu);
     interpreter_destroy(interpreter);
-    vcpu->engine_data = NULL;
+    vcpu->engine_data[ENGINE_INTERPRET] = NULL;
 }
 
 static void interpret_invalidate(struct vcpu *vcpu, uint64_t gpa_page)
 {
     if (gpa_page == ~UINT64_C(0))
-        block_drop_all(vcpu->engine_data);
+        block_drop_all(interpreter_of(vcpu));
     else
-        block_drop_page(vcpu->engine_data, gpa_page);
+        block_drop_page(interpreter_of(vcpu), gpa_page);
 }
 
 void interpreter_mark_code(struct vcpu *vcpu, uint64_t gpa)
@@ -78,13 +78,13 @@ static struct block *block_lookup(struct vcpu *vcpu, uint64_t linear, uint32_t c
     uint64_t gpa;
     if (unlikely(mmu_fetch(vcpu, linear, &gpa) == MMU_FAULT))
         return NULL;
-    struct block *block = block_find(vcpu->engine_data, gpa, code_mode);
+    struct block *block = block_find(interpreter_of(vcpu), gpa, code_mode);
     if (block && second_page_holds(vcpu, block, linear))
         return block;
     if (vcpu->exception.pending)
         return NULL;
     if (block) /* its second page has changed under this address */
-        block_drop_page(vcpu->engine_data, block->second_page);
+        block_drop_page(interpreter_of(vcpu), block->second_page);
     return block_decode(vcpu, vcpu->rip, gpa, code_mode);
 }
 
@@ -129,7 +129,7 @@ static uint64_t breakpoints_at(const struct vcpu *vcpu, uint64_t linear)
 static inline void block_run(struct vcpu *vcpu, struct block *block)
 {
     vcpu->registers[REGISTER_BLOCK] = vcpu->rip;
-    vcpu->instruction_count += block->op_count;
+    vcpu_count(vcpu, block->op_count);
     block->ops[0].run(vcpu, block->ops);
 }
 
@@ -139,7 +139,7 @@ static inline void block_run(struct vcpu *vcpu, struct block *block)
  */
 static void step_one(struct vcpu *vcpu)
 {
-    struct interpreter *interpreter = vcpu->engine_data;
+    struct interpreter *interpreter = interpreter_of(vcpu);
     bool trap = vcpu->rflags & RFLAGS_TF;
     uint64_t linear = vcpu->rip + vcpu->segment_bases[SEG_CS];
     vcpu->interrupt_shadow = false;
@@ -180,7 +180,7 @@ static enum vcpu_exit service(struct vcpu *vcpu, bool *stop)
     flags_materialise(vcpu);
     enum vcpu_exit exit = vcpu_service_requests(vcpu, stop);
     flags_load(vcpu, vcpu->rflags);
-    ((struct interpreter *)vcpu->engine_data)->chain_from = NULL;
+    interpreter_of(vcpu)->chain_from = NULL;
     return exit;
 }
 
@@ -190,13 +190,13 @@ static bool deliver(struct vcpu *vcpu)
     flags_materialise(vcpu);
     bool alive = exception_deliver(vcpu);
     flags_load(vcpu, vcpu->rflags);
-    ((struct interpreter *)vcpu->engine_data)->chain_from = NULL;
+    interpreter_of(vcpu)->chain_from = NULL;
     return alive;
 }
 
 static enum vcpu_exit interpret_loop(struct vcpu *vcpu)
 {
-    struct interpreter *interpreter = vcpu->engine_data;
+    struct interpreter *interpreter = interpreter_of(vcpu);
     bool look = true; /* at the requests, even when none is set: the vcpu may be halted */
     for (;;) {
         /* Before the requests: an interrupt taken now would find the exception of another place. */
@@ -246,10 +246,21 @@ static enum vcpu_exit interpret_run(struct vcpu *vcpu)
     return exit;
 }
 
+static void interpret_stats(struct vcpu *vcpu, FILE *stream)
+{
+    const struct interpreter *interpreter = interpreter_of(vcpu);
+    fprintf(stream, "blocks decoded: %llu\nbytes of blocks: %llu\n",
+            (unsigned long long)__atomic_load_n(&interpreter->blocks_decoded, __ATOMIC_RELAXED),
+            (unsigned long long)__atomic_load_n(&interpreter->arena_bytes, __ATOMIC_RELAXED));
+}
+
 const struct engine_ops engine_interpret = {
     .name = "interpret",
+    .summary = "complete machine simulation: portable, the reference for all others",
+    .index = ENGINE_INTERPRET,
     .create = interpret_create,
     .destroy = interpret_destroy,
     .run = interpret_run,
     .invalidate = interpret_invalidate,
+    .stats = interpret_stats,
 };
