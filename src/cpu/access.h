@@ -14,10 +14,10 @@ static inline void *access_fast(const struct vcpu *vcpu, uint64_t gva, unsigned 
                                 enum mmu_access access, unsigned mode)
 {
     const struct tlb *tlb = &vcpu->tlbs[mode];
-    const struct tlb_entry *entry = &tlb->entries[(gva >> PAGE_SHIFT) & tlb->mask];
-    if (likely(entry->tag[access] == tlb_tag(tlb, gva)) &&
-        likely((gva & (PAGE_SIZE - 1)) <= PAGE_SIZE - size))
-        return (void *)(uintptr_t)(gva + entry->addend);
+    const struct tlb_entry *entry = tlb_slot(tlb, gva);
+    uint64_t offset = gva ^ entry->tag[access] ^ tlb->generation;
+    if (likely(offset <= PAGE_SIZE - size))
+        return (void *)(uintptr_t)(offset + entry->page);
     return NULL;
 }
 

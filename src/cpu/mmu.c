@@ -269,9 +269,9 @@ void mmu_code_written(struct vcpu *vcpu, uint64_t gva, unsigned size)
 enum mmu_status mmu_fetch(struct vcpu *vcpu, uint64_t gva, uint64_t *gpa)
 {
     const struct tlb *tlb = &vcpu->tlbs[vcpu->mmu_mode];
-    const struct tlb_entry *entry = &tlb->entries[(gva >> PAGE_SHIFT) & tlb->mask];
+    const struct tlb_entry *entry = tlb_slot(tlb, gva);
     if (likely(entry->tag[MMU_FETCH] == tlb_tag(tlb, gva))) {
-        *gpa = gva + entry->addend - (uintptr_t)vcpu->memory->base;
+        *gpa = entry->page + (gva & (PAGE_SIZE - 1)) - (uintptr_t)vcpu->memory->base;
         return MMU_OK;
     }
     struct target target;

@@ -94,9 +94,8 @@ bool mmu_protect_gpa(struct vcpu *vcpu, uint64_t gpa_page);
  * for. */
 void mmu_switch(struct vcpu *vcpu, bool flush);
 
-/* Tables of the given vcpu; -ENOMEM with *error. */
-int mmu_create(struct vcpu *vcpu, struct error *error);
-void mmu_destroy(struct vcpu *vcpu);
+/* Prepares the tables of a new vcpu. */
+void mmu_create(struct vcpu *vcpu);
 
 /*
  * Changes whenever a cached fetch translation of this address half may have become wrong: engines
@@ -105,7 +104,8 @@ void mmu_destroy(struct vcpu *vcpu);
 static inline uint64_t mmu_fetch_generation(const struct vcpu *vcpu, uint64_t gva)
 {
     unsigned half = gva >> 63;
-    return vcpu->fetch_epoch[half] << 12 | vcpu->tlbs[0].generation[half];
+    uint64_t generation = vcpu->tlbs[half ? MMU_SUPERVISOR : MMU_USER].generation;
+    return vcpu->fetch_epoch[half] << 12 | generation >> TLB_GENERATION_SHIFT;
 }
 
 #endif

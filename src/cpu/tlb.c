@@ -10,66 +10,71 @@
 /* Live entries pushed out, as a multiple of the table's size, before it doubles. */
 #define GROW_AFTER_EVICTIONS 2
 
-static void tlb_clear(struct tlb *tlb)
+static void entry_clear(struct tlb_entry *entry, uint64_t gva)
 {
-    memset(tlb->entries, 0xff, (tlb->mask + 1) * sizeof(tlb->entries[0]));
+    for (int access = 0; access < MMU_ACCESS_COUNT; access++)
+        entry->tag[access] = tlb_no_tag(gva);
 }
 
-int mmu_create(struct vcpu *vcpu, struct error *error)
+static void tlb_clear(struct tlb *tlb)
+{
+    for (uint64_t i = 0; i <= tlb->mask; i++)
+        entry_clear(&tlb->entries[i], i << PAGE_SHIFT);
+}
+
+static void tlb_set_generation(struct tlb *tlb, uint64_t number)
+{
+    tlb->generation = number << TLB_GENERATION_SHIFT;
+}
+
+void mmu_create(struct vcpu *vcpu)
 {
     for (int mode = 0; mode < MMU_MODE_COUNT; mode++) {
         struct tlb *tlb = &vcpu->tlbs[mode];
-        tlb->entries = malloc(TLB_SIZE_MIN * sizeof(tlb->entries[0]));
-        if (!tlb->entries) {
-            mmu_destroy(vcpu);
-            return error_set(error, ENOMEM, "vcpu %u: out of memory", vcpu->index);
-        }
+        tlb->entries = vcpu->tlb_entries[mode];
         tlb->mask = TLB_SIZE_MIN - 1;
-        tlb->generation[0] = tlb->generation[1] = 1;
+        tlb_set_generation(tlb, 1);
         tlb_clear(tlb);
     }
     vcpu->tlb_contexts.next_generation = 2;
-    return 0;
 }
 
-void mmu_destroy(struct vcpu *vcpu)
+/* The page an entry stands for (with its generation), by any of its tags; false: it is empty. */
+static bool entry_page(const struct tlb_entry *entry, uint64_t slot, uint64_t *tag)
 {
-    for (int mode = 0; mode < MMU_MODE_COUNT; mode++) {
-        free(vcpu->tlbs[mode].entries);
-        vcpu->tlbs[mode].entries = NULL;
+    for (int access = 0; access < MMU_ACCESS_COUNT; access++) {
+        *tag = entry->tag[access];
+        if (*tag != tlb_no_tag(slot << PAGE_SHIFT))
+            return true;
     }
+    return false;
 }
 
-/* Doubles the table; entries move to their new places. Without memory it stays as it is. */
+/* Doubles the table: an entry stays, or moves up by the old size. Its bit 12 stays as it is. */
 static void tlb_grow(struct tlb *tlb)
 {
-    uint64_t size = (tlb->mask + 1) * 2;
-    struct tlb_entry *entries = malloc(size * sizeof(*entries));
+    uint64_t size = tlb->mask + 1;
     tlb->evictions = 0;
-    if (!entries)
-        return;
-    memset(entries, 0xff, size * sizeof(*entries));
-    for (uint64_t i = 0; i <= tlb->mask; i++) {
-        const struct tlb_entry *old = &tlb->entries[i];
-        /* Any tag of an entry names its page; one that has none is empty. */
-        uint64_t tag = old->tag[MMU_READ] & old->tag[MMU_WRITE] & old->tag[MMU_FETCH];
-        if (tag != TLB_NO_TAG)
-            entries[(tag >> PAGE_SHIFT) & (size - 1)] = *old;
+    for (uint64_t i = 0; i < size; i++) {
+        struct tlb_entry *entry = &tlb->entries[i], *upper = entry + size;
+        uint64_t tag;
+        entry_clear(upper, i << PAGE_SHIFT);
+        if (entry_page(entry, i, &tag) && tag >> PAGE_SHIFT & size) {
+            *upper = *entry;
+            entry_clear(entry, i << PAGE_SHIFT);
+        }
     }
-    free(tlb->entries);
-    tlb->entries = entries;
-    tlb->mask = size - 1;
-}
-
-static bool tag_is_live(const struct tlb *tlb, uint64_t tag)
-{
-    return tag != TLB_NO_TAG && (tag & (PAGE_SIZE - 1)) == tlb->generation[tag >> 63];
+    tlb->mask = size * 2 - 1;
 }
 
 static bool entry_is_live(const struct tlb *tlb, const struct tlb_entry *entry)
 {
-    return tag_is_live(tlb, entry->tag[MMU_READ]) || tag_is_live(tlb, entry->tag[MMU_WRITE]) ||
-           tag_is_live(tlb, entry->tag[MMU_FETCH]);
+    uint64_t slot = (uint64_t)(entry - tlb->entries), tag;
+    if (!entry_page(entry, slot, &tag))
+        return false;
+    /* With the right generation the top bits are those of a canonical address. */
+    uint64_t gva = tag ^ tlb->generation;
+    return (int64_t)gva >> 47 == (int64_t)(gva << 16) >> 63;
 }
 
 static void note_large_page(struct tlb_contexts *contexts, uint64_t gva, uint64_t page_size)
@@ -86,13 +91,13 @@ uint8_t mmu_cache(struct vcpu *vcpu, uint64_t gva, enum mmu_mode mode,
                   const struct mmu_translation *translation)
 {
     struct tlb *tlb = &vcpu->tlbs[mode];
-    struct tlb_entry *entry = &tlb->entries[(gva >> PAGE_SHIFT) & tlb->mask];
+    struct tlb_entry *entry = tlb_slot(tlb, gva);
     uint64_t tag = tlb_tag(tlb, gva);
     bool same_page = entry->tag[MMU_READ] == tag || entry->tag[MMU_FETCH] == tag;
     if (!same_page && entry_is_live(tlb, entry) && tlb->mask + 1 < TLB_SIZE_MAX &&
         ++tlb->evictions > GROW_AFTER_EVICTIONS * (tlb->mask + 1)) {
         tlb_grow(tlb);
-        entry = &tlb->entries[(gva >> PAGE_SHIFT) & tlb->mask];
+        entry = tlb_slot(tlb, gva);
     }
 
     bool writable = translation->permissions & 1u << MMU_WRITE && translation->dirty;
@@ -100,15 +105,25 @@ uint8_t mmu_cache(struct vcpu *vcpu, uint64_t gva, enum mmu_mode mode,
     uint8_t flags = memory_set_page_flags(vcpu->memory, translation->gpa, want);
     if (flags & (MEMORY_PAGE_CODE | MEMORY_PAGE_ROM))
         writable = false;
+    bool upper = gva >> 63;
+    if (mode == MMU_USER && upper)
+        return flags; /* a vsyscall page: it would need a generation of its own */
 
-    entry->addend = (uintptr_t)vcpu->memory->base + translation->gpa - gva;
-    entry->tag[MMU_READ] = translation->permissions & 1u << MMU_READ ? tag : TLB_NO_TAG;
-    entry->tag[MMU_WRITE] = writable ? tag : TLB_NO_TAG;
-    entry->tag[MMU_FETCH] = translation->permissions & 1u << MMU_FETCH ? tag : TLB_NO_TAG;
+    uint64_t none = tlb_no_tag(gva);
+    entry->page = (uintptr_t)vcpu->memory->base + (translation->gpa & PAGE_MASK);
+    entry->tag[MMU_READ] = translation->permissions & 1u << MMU_READ ? tag : none;
+    entry->tag[MMU_WRITE] = writable ? tag : none;
+    entry->tag[MMU_FETCH] = translation->permissions & 1u << MMU_FETCH ? tag : none;
 
-    note_large_page(&vcpu->tlb_contexts, gva, translation->page_size);
-    if (gva >> 63 && !translation->global)
-        vcpu->tlb_contexts.upper_non_global = true;
+    struct tlb_contexts *contexts = &vcpu->tlb_contexts;
+    note_large_page(contexts, gva, translation->page_size);
+    if (upper && !translation->global)
+        contexts->upper_non_global = true;
+    if (!upper && mode != MMU_USER && !same_page && contexts->journal_count <= TLB_JOURNAL) {
+        if (contexts->journal_count < TLB_JOURNAL)
+            contexts->journal[contexts->journal_count] = gva & PAGE_MASK;
+        contexts->journal_count++;
+    }
     return flags;
 }
 
@@ -119,8 +134,7 @@ static void generations_wrap(struct vcpu *vcpu)
     for (int mode = 0; mode < MMU_MODE_COUNT; mode++) {
         struct tlb *tlb = &vcpu->tlbs[mode];
         tlb_clear(tlb);
-        tlb->generation[0] = 1;
-        tlb->generation[1] = 2;
+        tlb_set_generation(tlb, mode == MMU_USER ? 1 : 2);
     }
     memset(contexts, 0, sizeof(*contexts));
     contexts->next_generation = 3;
@@ -135,15 +149,45 @@ static uint16_t generation_take(struct vcpu *vcpu)
     return vcpu->tlb_contexts.next_generation++;
 }
 
-static void generation_set(struct vcpu *vcpu, unsigned half, uint16_t generation)
-{
-    for (int mode = 0; mode < MMU_MODE_COUNT; mode++)
-        vcpu->tlbs[mode].generation[half] = generation;
-}
-
 static uint16_t current_pcid(const struct vcpu *vcpu)
 {
     return vcpu->cr4 & CR4_PCIDE ? vcpu->cr3 & CR3_PCID_MASK : 0;
+}
+
+static void flush_upper(struct vcpu *vcpu)
+{
+    uint16_t generation = generation_take(vcpu);
+    tlb_set_generation(&vcpu->tlbs[MMU_SUPERVISOR], generation);
+    tlb_set_generation(&vcpu->tlbs[MMU_SUPERVISOR_AC], generation);
+    vcpu->tlb_contexts.upper_non_global = false;
+    vcpu->tlb_contexts.journal_count = 0;
+}
+
+/* Drops one 4K page from one mode. */
+static void drop_from(struct tlb *tlb, uint64_t gva)
+{
+    struct tlb_entry *entry = tlb_slot(tlb, gva);
+    uint64_t tag = tlb_tag(tlb, gva);
+    for (int access = 0; access < MMU_ACCESS_COUNT; access++) {
+        if (entry->tag[access] == tag)
+            entry->tag[access] = tlb_no_tag(gva);
+    }
+}
+
+/* Mode USER goes on with `generation`; the supervisor modes forget the lower half. */
+static void switch_lower(struct vcpu *vcpu, uint16_t generation)
+{
+    struct tlb_contexts *contexts = &vcpu->tlb_contexts;
+    tlb_set_generation(&vcpu->tlbs[MMU_USER], generation);
+    if (contexts->journal_count > TLB_JOURNAL) {
+        flush_upper(vcpu);
+        return;
+    }
+    for (uint32_t i = 0; i < contexts->journal_count; i++) {
+        drop_from(&vcpu->tlbs[MMU_SUPERVISOR], contexts->journal[i]);
+        drop_from(&vcpu->tlbs[MMU_SUPERVISOR_AC], contexts->journal[i]);
+    }
+    contexts->journal_count = 0;
 }
 
 /* A fresh generation for the lower half, remembered for the current PCID. */
@@ -153,13 +197,7 @@ static void flush_lower(struct vcpu *vcpu)
     vcpu->tlb_contexts.contexts[pcid % TLB_CONTEXTS].valid = true;
     vcpu->tlb_contexts.contexts[pcid % TLB_CONTEXTS].pcid = pcid;
     vcpu->tlb_contexts.contexts[pcid % TLB_CONTEXTS].generation = generation;
-    generation_set(vcpu, 0, generation);
-}
-
-static void flush_upper(struct vcpu *vcpu)
-{
-    generation_set(vcpu, 1, generation_take(vcpu));
-    vcpu->tlb_contexts.upper_non_global = false;
+    switch_lower(vcpu, generation);
 }
 
 void mmu_flush_all(struct vcpu *vcpu)
@@ -191,7 +229,7 @@ void mmu_switch(struct vcpu *vcpu, bool flush)
         vcpu->tlb_contexts.contexts[slot].pcid != pcid)
         flush_lower(vcpu);
     else
-        generation_set(vcpu, 0, vcpu->tlb_contexts.contexts[slot].generation);
+        switch_lower(vcpu, vcpu->tlb_contexts.contexts[slot].generation);
 }
 
 void mmu_flush_pcid(struct vcpu *vcpu, uint16_t pcid)
@@ -208,15 +246,8 @@ void mmu_flush_pcid(struct vcpu *vcpu, uint16_t pcid)
 /* Drops one 4K page from every mode. */
 static void drop_page(struct vcpu *vcpu, uint64_t gva)
 {
-    for (int mode = 0; mode < MMU_MODE_COUNT; mode++) {
-        struct tlb *tlb = &vcpu->tlbs[mode];
-        struct tlb_entry *entry = &tlb->entries[(gva >> PAGE_SHIFT) & tlb->mask];
-        uint64_t tag = tlb_tag(tlb, gva);
-        for (int access = 0; access < MMU_ACCESS_COUNT; access++) {
-            if (entry->tag[access] == tag)
-                entry->tag[access] = TLB_NO_TAG;
-        }
-    }
+    for (int mode = 0; mode < MMU_MODE_COUNT; mode++)
+        drop_from(&vcpu->tlbs[mode], gva);
 }
 
 void mmu_flush_page(struct vcpu *vcpu, uint64_t gva)
@@ -249,10 +280,10 @@ bool mmu_protect_gpa(struct vcpu *vcpu, uint64_t gpa_page)
         struct tlb *tlb = &vcpu->tlbs[mode];
         for (uint64_t i = 0; i <= tlb->mask; i++) {
             struct tlb_entry *entry = &tlb->entries[i];
-            uint64_t tag = entry->tag[MMU_WRITE];
-            if (tag == TLB_NO_TAG || (tag & PAGE_MASK) + entry->addend != hva)
+            uint64_t none = tlb_no_tag(i << PAGE_SHIFT);
+            if (entry->tag[MMU_WRITE] == none || entry->page != hva)
                 continue;
-            entry->tag[MMU_WRITE] = TLB_NO_TAG;
+            entry->tag[MMU_WRITE] = none;
             dropped = true;
         }
     }

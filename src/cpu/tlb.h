@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The software TLB: guest virtual page -> host address, one table per MMU mode of a vcpu. The
- * fast path of every engine is one index, one compare and one add:
+ * The software TLB: guest virtual page -> host address of the page, one table per MMU mode of a
+ * vcpu. The fast path of every engine, in C or as emitted host code, is
  *
  *     entry = &tlb->entries[(gva >> 12) & tlb->mask];
- *     if (entry->tag[access] == (gva & PAGE_MASK) | tlb->generation[gva >> 63])
- *         hva = gva + entry->addend;
+ *     offset = gva ^ entry->tag[access] ^ tlb->generation;
+ *     if (offset <= 4096 - size)
+ *         hva = offset + entry->page;
  *
- * The low 12 bits of a tag hold a generation number, so a flush is one increment. Lower and upper
- * half of the address space have generations of their own: a CR3 write leaves the kernel's
- * (global) half alone unless a non-global page was cached there.
+ * so that one compare finds a miss, an access across the page's end and a stale entry. A tag is the
+ * page's address with a generation number xored into its top 12 bits: a flush is one increment.
+ * Mode USER caches pages of the lower half only. The supervisor modes keep theirs across a change
+ * of CR3; what they hold of the lower half is noted in a journal and dropped then.
  *
- * A tag is TLB_NO_TAG when that kind of access must take the slow path: not permitted, MMIO, page
- * not yet dirty, page with cached code (writes), ROM (writes), a watched page.
+ * When one kind of access must take the slow path (not permitted, MMIO, page not yet dirty, page
+ * with cached code (writes), ROM (writes), a watched page), the tag is one that belongs to the
+ * neighbouring slot, which no address that leads to this slot can match: tlb_no_tag().
  */
 #ifndef NACRE_CPU_TLB_H
 #define NACRE_CPU_TLB_H
@@ -24,26 +27,25 @@ enum mmu_access { MMU_READ, MMU_WRITE, MMU_FETCH, MMU_ACCESS_COUNT };
 /* Who accesses. SUPERVISOR_AC: supervisor with RFLAGS.AC set, so SMAP does not apply. */
 enum mmu_mode { MMU_USER, MMU_SUPERVISOR, MMU_SUPERVISOR_AC, MMU_MODE_COUNT };
 
-#define TLB_NO_TAG (~UINT64_C(0))
-#define TLB_GENERATIONS \
-    0xffeu /* generation numbers are 1 to this; 0xfff would look like TLB_NO_TAG */
-#define TLB_SIZE_MIN 1024u
-#define TLB_SIZE_MAX 8192u
+#define TLB_GENERATIONS      0xfffu /* numbers are 1 to this */
+#define TLB_GENERATION_SHIFT 52
+#define TLB_SIZE_MIN         1024u
+#define TLB_SIZE_MAX         8192u
 
 struct tlb_entry {
     uint64_t tag[MMU_ACCESS_COUNT];
-    uint64_t addend; /* hva - gva */
+    uint64_t page; /* hva of the page's first byte */
 };
 
 struct tlb {
     struct tlb_entry *entries;
-    uint64_t mask;          /* entry count - 1 */
-    uint64_t generation[2]; /* [0]: lower half of the address space, [1]: upper half; same in every
-                               mode */
-    uint32_t evictions;     /* live entries pushed out since the last resize */
+    uint64_t mask;       /* entry count - 1 */
+    uint64_t generation; /* number << TLB_GENERATION_SHIFT; the supervisor modes have the same */
+    uint32_t evictions;  /* live entries pushed out since the last resize */
 };
 
 #define TLB_CONTEXTS 8
+#define TLB_JOURNAL  64
 
 /* What lies behind the tables of one vcpu: which generation belongs to which address space. */
 struct tlb_contexts {
@@ -51,17 +53,32 @@ struct tlb_contexts {
     struct {
         bool valid;
         uint16_t pcid;
-        uint16_t generation; /* of the lower half */
+        uint16_t generation; /* of mode USER */
     } contexts[TLB_CONTEXTS];
+    /* Pages of the lower half that a supervisor mode has cached; past the end: all must go. */
+    uint64_t journal[TLB_JOURNAL];
+    uint32_t journal_count;
     bool upper_non_global; /* a non-global page of the upper half was cached since its last flush */
     /* Bloom filters of regions cached from large pages: INVLPG there must drop the whole page. */
     uint64_t large_2m[64]; /* hashed by gva >> 21 */
     uint64_t large_1g[8];  /* hashed by gva >> 30 */
 };
 
+static inline struct tlb_entry *tlb_slot(const struct tlb *tlb, uint64_t gva)
+{
+    return &tlb->entries[(gva >> 12) & tlb->mask];
+}
+
+/* What the tag of a valid entry for gva's page is. */
 static inline uint64_t tlb_tag(const struct tlb *tlb, uint64_t gva)
 {
-    return (gva & ~UINT64_C(0xfff)) | tlb->generation[gva >> 63];
+    return (gva & ~UINT64_C(0xfff)) ^ tlb->generation;
+}
+
+/* The tag that nothing matches in the slot of gva. */
+static inline uint64_t tlb_no_tag(uint64_t gva)
+{
+    return ~gva & UINT64_C(0x1000);
 }
 
 #endif

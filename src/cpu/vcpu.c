@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #define FCW_RESET   0x0040 /* after RESET; FNINIT gives 0x37f */
 #define MXCSR_RESET 0x1f80
@@ -29,12 +30,13 @@ struct vcpu *vcpu_create(struct vcpu_group *group, struct bus *bus, const struct
         error_set(error, EINVAL, "too many vcpus: at most %d", VCPU_COUNT_MAX);
         return NULL;
     }
-    struct vcpu *vcpu = aligned_alloc(64, align_up(sizeof(*vcpu), 64));
-    if (!vcpu) {
+    /* By mmap: most of the tables in it are never touched, and cost nothing then. */
+    struct vcpu *vcpu =
+        mmap(NULL, sizeof(*vcpu), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (vcpu == MAP_FAILED) {
         error_set(error, ENOMEM, "vcpu %u: out of memory", group->count);
         return NULL;
     }
-    memset(vcpu, 0, sizeof(*vcpu));
     vcpu->index = group->count;
     vcpu->group = group;
     vcpu->bus = bus;
@@ -46,7 +48,8 @@ struct vcpu *vcpu_create(struct vcpu_group *group, struct bus *bus, const struct
     pthread_mutex_init(&vcpu->wake_lock, NULL);
     pthread_cond_init(&vcpu->wake, NULL);
     pthread_mutex_init(&vcpu->mailbox_lock, NULL);
-    if (mmu_create(vcpu, error) < 0 || !(vcpu->apic = apic_create(vcpu, error)) ||
+    mmu_create(vcpu);
+    if (!(vcpu->apic = apic_create(vcpu, error)) ||
         !(vcpu->paravirtual = paravirtual_create(vcpu, error))) {
         vcpu_destroy(vcpu);
         return NULL;
@@ -63,11 +66,10 @@ void vcpu_destroy(struct vcpu *vcpu)
     engine_detach_all(vcpu);
     paravirtual_destroy(vcpu->paravirtual);
     apic_destroy(vcpu->apic);
-    mmu_destroy(vcpu);
     pthread_mutex_destroy(&vcpu->wake_lock);
     pthread_cond_destroy(&vcpu->wake);
     pthread_mutex_destroy(&vcpu->mailbox_lock);
-    free(vcpu);
+    munmap(vcpu, sizeof(*vcpu));
 }
 
 static void reset_segments(struct vcpu *vcpu)

@@ -164,6 +164,9 @@ struct vcpu {
     void *engine_data[ENGINE_COUNT]; /* each engine's own; NULL: not attached */
     uint32_t trace;                  /* enum trace_kind bits that are switched on */
 
+    /* The TLBs' tables: inside this struct, so that emitted code reaches them by one register. */
+    struct tlb_entry tlb_entries[MMU_MODE_COUNT][TLB_SIZE_MAX];
+
     /* --- sleeping and waking --- */
     pthread_mutex_t wake_lock;
     pthread_cond_t wake;
