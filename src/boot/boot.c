@@ -6,10 +6,24 @@
 
 #include <errno.h>
 
-static int load_views(const struct boot_options *options, const struct file_view *kernel,
-                      const struct file_view *initrd, struct memory *memory,
-                      struct boot_entry *entry, struct error *error)
+int boot_files_open(struct boot_files *files, const struct boot_options *options,
+                    struct error *error)
 {
+    *files = (struct boot_files){0};
+    int result = file_view_open(&files->kernel, "--kernel", options->kernel, error);
+    return result < 0 ? result : file_view_open(&files->initrd, "--initrd", options->initrd, error);
+}
+
+void boot_files_close(struct boot_files *files)
+{
+    file_view_close(&files->initrd);
+    file_view_close(&files->kernel);
+}
+
+static int load(const struct boot_options *options, const struct boot_files *files,
+                struct memory *memory, struct boot_entry *entry, struct error *error)
+{
+    const struct file_view *kernel = &files->kernel, *initrd = &files->initrd;
     if (bzimage_matches(kernel))
         return bzimage_load(options, kernel, initrd, memory, entry, error);
     if (elf_matches(kernel))
@@ -18,17 +32,11 @@ static int load_views(const struct boot_options *options, const struct file_view
                      options->kernel);
 }
 
-int boot_load(const struct boot_options *options, struct memory *memory, struct boot_entry *entry,
-              struct error *error)
+int boot_load(const struct boot_options *options, const struct boot_files *files,
+              struct memory *memory, struct boot_entry *entry, struct error *error)
 {
-    struct file_view kernel, initrd = {0};
-    int result = file_view_open(&kernel, "--kernel", options->kernel, error);
-    if (result < 0)
-        return result;
-    result = file_view_open(&initrd, "--initrd", options->initrd, error);
-    if (result == 0)
-        result = load_views(options, &kernel, &initrd, memory, entry, error);
-    file_view_close(&initrd);
-    file_view_close(&kernel);
+    int result = load(options, files, memory, entry, error);
+    file_view_release(&files->initrd);
+    file_view_release(&files->kernel);
     return result;
 }

@@ -5,6 +5,7 @@
 #define NACRE_BOOT_BOOT_H
 
 #include "base/error.h"
+#include "boot/file_view.h"
 #include "memory/memory.h"
 
 /* How the boot processor starts. The machine puts this into the vcpu. */
@@ -27,8 +28,18 @@ struct boot_options {
     unsigned cpu_count;
 };
 
-/* Reads the files, checks them, places all in guest memory. -errno with *error. */
-int boot_load(const struct boot_options *options, struct memory *memory, struct boot_entry *entry,
-              struct error *error);
+/* The guest's files, kept for reboots: a machine in its jail opens none. */
+struct boot_files {
+    struct file_view kernel, initrd;
+};
+
+/* Maps the files that the options name. -errno with *error. */
+int boot_files_open(struct boot_files *files, const struct boot_options *options,
+                    struct error *error);
+void boot_files_close(struct boot_files *files);
+
+/* Checks the files and places all in guest memory. -errno with *error. */
+int boot_load(const struct boot_options *options, const struct boot_files *files,
+              struct memory *memory, struct boot_entry *entry, struct error *error);
 
 #endif

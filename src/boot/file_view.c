@@ -31,6 +31,12 @@ int file_view_open(struct file_view *view, const char *option, const char *path,
     return 0;
 }
 
+void file_view_release(const struct file_view *view)
+{
+    if (view->bytes)
+        madvise((void *)view->bytes, view->size, MADV_DONTNEED);
+}
+
 void file_view_close(struct file_view *view)
 {
     if (view->bytes)

@@ -15,6 +15,8 @@ struct file_view {
 /* option: what to name in errors ("--kernel"). path NULL: an empty view. */
 int file_view_open(struct file_view *view, const char *option, const char *path,
                    struct error *error);
+/* Gives its pages back to the host; a later look at the bytes reads them again. */
+void file_view_release(const struct file_view *view);
 void file_view_close(struct file_view *view);
 
 #endif

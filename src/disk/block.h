@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/loop.h"
+#include "base/thread.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -47,7 +48,8 @@ struct block_options {
     const char *path;
     const char *format; /* NULL: guess */
     bool read_only;
-    bool direct; /* O_DIRECT */
+    bool direct;                      /* O_DIRECT */
+    const struct thread_guard *guard; /* what each I/O thread enters; NULL: none */
 };
 
 struct block *block_open(const struct block_options *options, struct loop *loop,

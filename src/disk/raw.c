@@ -20,6 +20,7 @@
 struct raw {
     struct block block;
     struct loop *loop;
+    const struct thread_guard *guard;
     int fd;
     bool is_device;
     pthread_mutex_t lock;
@@ -123,6 +124,7 @@ static int execute(struct raw *raw, struct block_request *request)
 static void *worker(void *opaque)
 {
     struct raw *raw = opaque;
+    thread_enter(raw->guard, THREAD_DISK);
     pthread_mutex_lock(&raw->lock);
     for (;;) {
         while (!raw->first && !raw->closing)
@@ -227,6 +229,7 @@ struct block *raw_open(const struct block_options *options, struct loop *loop, s
         return NULL;
     }
     raw->loop = loop;
+    raw->guard = options->guard;
     raw->last = &raw->first;
     raw->block.ops = &raw_ops;
     raw->block.read_only = options->read_only;

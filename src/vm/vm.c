@@ -8,30 +8,24 @@
 #include "bus/pci.h"
 #include "cpu/apic.h"
 #include "cpu/mmu.h"
+#include "vm/threads.h"
 #include "vm/vm_devices.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct vcpu_thread {
-    struct vm *vm;
-    struct vcpu *vcpu;
-    pthread_t thread;
-    bool started;
-};
-
 struct vm {
     struct vm_config config;
     struct loop *loop;
     struct log *log;
+    struct boot_files files;
     struct memory *memory;
     struct bus bus;
     bool bus_ready;
     struct vcpu_group group;
     struct vm_devices devices;
-    struct vcpu_thread threads[VCPU_COUNT_MAX];
-    atomic_bool stopping;     /* vcpu threads leave their loops */
+    struct vcpu_threads threads;
     atomic_int power_request; /* enum bus_power + 1, 0: none */
     enum vm_end end;
     char report[1600];
@@ -82,7 +76,6 @@ static int create_vcpus(struct vm *vm, struct error *error)
         if (!vcpu)
             return -ENOMEM;
         vcpu->trace = vm->config.trace;
-        vm->threads[i] = (struct vcpu_thread){.vm = vm, .vcpu = vcpu};
         int result = engine_attach_configured(vcpu, vm->config.engine, error);
         if (result < 0)
             return result;
@@ -155,7 +148,7 @@ static void enter_kernel(struct vcpu *vcpu, const struct boot_entry *entry)
 static int load_guest(struct vm *vm, struct error *error)
 {
     struct boot_entry entry;
-    int result = boot_load(&vm->config.boot, vm->memory, &entry, error);
+    int result = boot_load(&vm->config.boot, &vm->files, vm->memory, &entry, error);
     if (result == 0)
         result = write_tables(vm, error);
     if (result < 0)
@@ -167,10 +160,13 @@ static int load_guest(struct vm *vm, struct error *error)
 
 static int build(struct vm *vm, struct error *error)
 {
+    int result = boot_files_open(&vm->files, &vm->config.boot, error);
+    if (result < 0)
+        return result;
     vm->memory = memory_create(vm->config.memory_size, error);
     if (!vm->memory)
         return -ENOMEM;
-    int result = bus_init(&vm->bus, vm->memory, vm->loop, vm->log, error);
+    result = bus_init(&vm->bus, vm->memory, vm->loop, vm->log, error);
     if (result < 0)
         return result;
     vm->bus_ready = true;
@@ -270,53 +266,22 @@ static bool handle_exit(struct vm *vm, struct vcpu *vcpu, enum vcpu_exit exit)
     }
 }
 
-static void *vcpu_main(void *opaque)
+static bool vm_step(void *opaque, struct vcpu *vcpu)
 {
-    struct vcpu_thread *thread = opaque;
-    struct vm *vm = thread->vm;
-    char name[16];
-    snprintf(name, sizeof(name), "vcpu%u", thread->vcpu->index);
-    pthread_setname_np(pthread_self(), name);
-    while (!atomic_load(&vm->stopping))
-        if (!handle_exit(vm, thread->vcpu, thread->vcpu->engine->run(thread->vcpu)))
-            break;
-    return NULL;
-}
-
-static void stop_threads(struct vm *vm)
-{
-    atomic_store(&vm->stopping, true);
-    for (unsigned i = 0; i < vm->group.count; i++) {
-        if (!vm->threads[i].started)
-            continue;
-        vcpu_request(vm->group.vcpus[i], VCPU_REQUEST_STOP);
-        pthread_join(vm->threads[i].thread, NULL);
-        vm->threads[i].started = false;
-    }
-    atomic_store(&vm->stopping, false);
-    for (unsigned i = 0; i < vm->group.count; i++)
-        atomic_fetch_and(&vm->group.vcpus[i]->requests, ~(uint32_t)VCPU_REQUEST_STOP);
-}
-
-static int start_threads(struct vm *vm, struct error *error)
-{
-    for (unsigned i = 0; i < vm->group.count; i++) {
-        int result = pthread_create(&vm->threads[i].thread, NULL, vcpu_main, &vm->threads[i]);
-        if (result) {
-            stop_threads(vm);
-            return error_set(error, result, "cannot start the thread of vcpu %u: %s", i,
-                             strerror(result));
-        }
-        vm->threads[i].started = true;
-    }
-    return 0;
+    struct vm *vm = opaque;
+    return handle_exit(vm, vcpu, vcpu->engine->run(vcpu));
 }
 
 int vm_start(struct vm *vm, void (*ended)(void *opaque), void *opaque, struct error *error)
 {
     vm->ended = ended;
     vm->ended_opaque = opaque;
-    return start_threads(vm, error);
+    vm->threads = (struct vcpu_threads){
+        .group = &vm->group, .guard = vm->config.guard, .step = vm_step, .opaque = vm};
+    int result = vcpu_threads_create(&vm->threads, error);
+    if (result == 0)
+        vcpu_threads_resume(&vm->threads);
+    return result;
 }
 
 static int reset(struct vm *vm, struct error *error)
@@ -327,7 +292,9 @@ static int reset(struct vm *vm, struct error *error)
         engine_invalidate(vm->group.vcpus[i], ~UINT64_C(0));
     }
     int result = load_guest(vm, error);
-    return result < 0 ? result : start_threads(vm, error);
+    if (result == 0)
+        vcpu_threads_resume(&vm->threads);
+    return result;
 }
 
 /* On the loop's thread. */
@@ -336,7 +303,7 @@ static void vm_power_posted(void *opaque)
     struct vm *vm = opaque;
     struct error error = {0};
     int request = atomic_load(&vm->power_request) - 1;
-    stop_threads(vm);
+    vcpu_threads_pause(&vm->threads);
     atomic_store(&vm->power_request, 0);
     if (request == BUS_POWER_PANIC) {
         snprintf(vm->report, sizeof(vm->report), "the guest's kernel has panicked");
@@ -351,7 +318,7 @@ static void vm_power_posted(void *opaque)
 
 void vm_stop(struct vm *vm)
 {
-    stop_threads(vm);
+    vcpu_threads_pause(&vm->threads);
     vm_finish(vm, VM_END_STOPPED);
 }
 
@@ -359,13 +326,14 @@ void vm_destroy(struct vm *vm)
 {
     if (!vm)
         return;
-    stop_threads(vm);
+    vcpu_threads_destroy(&vm->threads);
     if (vm->bus_ready)
         bus_destroy(&vm->bus);
     for (unsigned i = 0; i < vm->group.count; i++)
         vcpu_destroy(vm->group.vcpus[i]);
     vm_devices_close(&vm->devices);
     memory_destroy(vm->memory);
+    boot_files_close(&vm->files);
     pthread_mutex_destroy(&vm->report_lock);
     free(vm);
 }

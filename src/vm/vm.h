@@ -4,6 +4,7 @@
 #ifndef NACRE_VM_VM_H
 #define NACRE_VM_VM_H
 
+#include "base/thread.h"
 #include "boot/boot.h"
 #include "bus/bus.h"
 #include "cpu/control.h"
@@ -32,9 +33,10 @@ struct vm_config {
     unsigned disk_count;
     const char *nets[VM_NETS_MAX]; /* as after --net */
     unsigned net_count;
-    bool no_reboot;              /* a guest reboot ends the VM */
-    struct serial_config serial; /* transmit NULL: nobody listens */
-    uint32_t trace;              /* enum trace_kind bits */
+    bool no_reboot;                   /* a guest reboot ends the VM */
+    struct serial_config serial;      /* transmit NULL: nobody listens */
+    uint32_t trace;                   /* enum trace_kind bits */
+    const struct thread_guard *guard; /* what each thread enters; NULL: none */
 };
 
 /* How a VM ended. */
@@ -54,7 +56,8 @@ struct vm *vm_create(const struct vm_config *config, struct loop *loop, struct l
                      struct error *error);
 void vm_destroy(struct vm *vm);
 
-/* Starts the vcpu threads; `ended` is called on the loop's thread when the VM is over. */
+/* Makes the vcpu threads and lets them run; `ended` is called on the loop's thread when the VM is
+ * over. */
 int vm_start(struct vm *vm, void (*ended)(void *opaque), void *opaque, struct error *error);
 
 /* Ends the VM from outside. On the loop's thread. */

@@ -31,6 +31,7 @@ static int create_disks(struct vm_devices *devices, const struct vm_config *conf
             .format = config->disks[i].format,
             .read_only = config->disks[i].read_only,
             .direct = config->disks[i].direct,
+            .guard = config->guard,
         };
         devices->blocks[i] = block_open(&options, bus->loop, error);
         if (!devices->blocks[i])

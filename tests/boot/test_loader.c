@@ -63,7 +63,11 @@ static int load(const void *bytes, size_t length, struct memory *memory, struct 
     assert_int_equal(write(fd, bytes, length), length);
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     const struct boot_options options = {.kernel = path, .command_line = "", .cpu_count = 1};
-    int result = boot_load(&options, memory, entry, error);
+    struct boot_files files;
+    int result = boot_files_open(&files, &options, error);
+    if (result == 0)
+        result = boot_load(&options, &files, memory, entry, error);
+    boot_files_close(&files);
     close(fd);
     return result;
 }

@@ -47,7 +47,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
         .command_line = command_line,
         .cpu_count = cpu_count,
     };
-    int result = boot_load(&options, memory, &entry, &error);
+    struct boot_files files;
+    int result = boot_files_open(&files, &options, &error);
+    if (result == 0)
+        result = boot_load(&options, &files, memory, &entry, &error);
+    boot_files_close(&files);
     if (result < 0 && !error.message[0])
         abort(); /* a failure that tells the user nothing */
     memory_destroy(memory);
