@@ -99,7 +99,7 @@ void mmu_create(struct vcpu *vcpu);
 
 /*
  * Changes whenever a cached fetch translation of this address half may have become wrong: engines
- * tag their gva -> block caches with it.
+ * tag their gva -> block caches with it. It is to be read behind mmu_fetch(), which may change it.
  */
 static inline uint64_t mmu_fetch_generation(const struct vcpu *vcpu, uint64_t gva)
 {

@@ -4,9 +4,6 @@
 
 #include "cpu/mmu.h"
 
-#include <errno.h>
-#include <stdlib.h>
-
 /* Live entries pushed out, as a multiple of the table's size, before it doubles. */
 #define GROW_AFTER_EVICTIONS 2
 
@@ -27,16 +24,108 @@ static void tlb_set_generation(struct tlb *tlb, uint64_t number)
     tlb->generation = number << TLB_GENERATION_SHIFT;
 }
 
+static uint16_t current_pcid(const struct vcpu *vcpu)
+{
+    return vcpu->cr4 & CR4_PCIDE ? vcpu->cr3 & CR3_PCID_MASK : 0;
+}
+
+/* Kernels with page-table isolation use PCIDs in pairs that differ in bit 11. */
+static struct tlb_context *context_of(struct vcpu *vcpu, uint16_t pcid)
+{
+    return &vcpu->tlb_contexts.contexts[(pcid ^ pcid >> 8) % TLB_CONTEXTS];
+}
+
+static void context_enter(struct vcpu *vcpu, struct tlb_context *context)
+{
+    uint16_t supervisor = context->supervisor ? context->supervisor : vcpu->tlb_contexts.shared;
+    vcpu->tlb_contexts.current = context;
+    tlb_set_generation(&vcpu->tlbs[MMU_USER], context->user);
+    tlb_set_generation(&vcpu->tlbs[MMU_SUPERVISOR], supervisor);
+    tlb_set_generation(&vcpu->tlbs[MMU_SUPERVISOR_AC], supervisor);
+}
+
+/* Empties the tables for good, and numbers from the start: at creation, and when all are used. */
+static void generations_restart(struct vcpu *vcpu)
+{
+    struct tlb_contexts *contexts = &vcpu->tlb_contexts;
+    uint16_t pcid = current_pcid(vcpu);
+    for (int mode = 0; mode < MMU_MODE_COUNT; mode++)
+        tlb_clear(&vcpu->tlbs[mode]);
+    memset(contexts, 0, sizeof(*contexts));
+    contexts->shared = 1;
+    *context_of(vcpu, pcid) = (struct tlb_context){.valid = true, .pcid = pcid, .user = 2};
+    contexts->next_generation = 3;
+    context_enter(vcpu, context_of(vcpu, pcid));
+    vcpu->fetch_epoch[0]++;
+    vcpu->fetch_epoch[1]++;
+}
+
+static uint16_t generation_take(struct vcpu *vcpu)
+{
+    if (vcpu->tlb_contexts.next_generation > TLB_GENERATIONS)
+        generations_restart(vcpu);
+    return vcpu->tlb_contexts.next_generation++;
+}
+
 void mmu_create(struct vcpu *vcpu)
 {
     for (int mode = 0; mode < MMU_MODE_COUNT; mode++) {
-        struct tlb *tlb = &vcpu->tlbs[mode];
-        tlb->entries = vcpu->tlb_entries[mode];
-        tlb->mask = TLB_SIZE_MIN - 1;
-        tlb_set_generation(tlb, 1);
-        tlb_clear(tlb);
+        vcpu->tlbs[mode].entries = vcpu->tlb_entries[mode];
+        vcpu->tlbs[mode].mask = TLB_SIZE_MIN - 1;
     }
-    vcpu->tlb_contexts.next_generation = 2;
+    generations_restart(vcpu);
+}
+
+/* Drops one 4K page from every mode, of whatever generation: it may be a global page that another
+ * address space has cached. The slot stands for the bits that hold the number. */
+static void drop_page(struct vcpu *vcpu, uint64_t gva)
+{
+    const uint64_t beyond = ~(TLB_SIZE_MIN * PAGE_SIZE - 1);
+    for (int mode = 0; mode < MMU_MODE_COUNT; mode++) {
+        struct tlb_entry *entry = tlb_slot(&vcpu->tlbs[mode], gva);
+        for (int access = 0; access < MMU_ACCESS_COUNT; access++)
+            if (!((entry->tag[access] ^ gva) & beyond))
+                entry->tag[access] = tlb_no_tag(gva);
+    }
+}
+
+/* Before another address space comes: what the supervisor modes hold of this one's lower half. */
+static void journal_drop(struct vcpu *vcpu)
+{
+    struct tlb_contexts *contexts = &vcpu->tlb_contexts;
+    if (contexts->journal_count <= TLB_JOURNAL)
+        for (uint32_t i = 0; i < contexts->journal_count; i++)
+            drop_page(vcpu, contexts->journal[i]);
+    else if (contexts->current->supervisor)
+        contexts->current->supervisor = 0;
+    else
+        contexts->shared = generation_take(vcpu);
+    contexts->journal_count = 0;
+}
+
+/* Goes on in the address space of the current PCID, with nothing of its own cached when it is new
+ * or `flush` is asked for. */
+static void context_switch(struct vcpu *vcpu, bool flush)
+{
+    journal_drop(vcpu);
+    uint16_t pcid = current_pcid(vcpu);
+    struct tlb_context *context = context_of(vcpu, pcid);
+    if (flush || !context->valid || context->pcid != pcid) {
+        uint16_t user = generation_take(vcpu);
+        *context = (struct tlb_context){.valid = true, .pcid = pcid, .user = user};
+    }
+    context_enter(vcpu, context);
+}
+
+/* A page of the upper half that is this address space's alone is about to be cached. */
+static void context_leave_shared(struct vcpu *vcpu)
+{
+    if (vcpu->tlb_contexts.current->supervisor)
+        return;
+    journal_drop(vcpu);
+    uint16_t supervisor = generation_take(vcpu);
+    vcpu->tlb_contexts.current->supervisor = supervisor;
+    context_enter(vcpu, vcpu->tlb_contexts.current);
 }
 
 /* The page an entry stands for (with its generation), by any of its tags; false: it is empty. */
@@ -50,7 +139,8 @@ static bool entry_page(const struct tlb_entry *entry, uint64_t slot, uint64_t *t
     return false;
 }
 
-/* Doubles the table: an entry stays, or moves up by the old size. Its bit 12 stays as it is. */
+/* Doubles the table: an entry stays, or moves up by the old size, as the address bit above those of
+ * the old slots says, which holds no generation. */
 static void tlb_grow(struct tlb *tlb)
 {
     uint64_t size = tlb->mask + 1;
@@ -70,11 +160,8 @@ static void tlb_grow(struct tlb *tlb)
 static bool entry_is_live(const struct tlb *tlb, const struct tlb_entry *entry)
 {
     uint64_t slot = (uint64_t)(entry - tlb->entries), tag;
-    if (!entry_page(entry, slot, &tag))
-        return false;
-    /* With the right generation the top bits are those of a canonical address. */
-    uint64_t gva = tag ^ tlb->generation;
-    return (int64_t)gva >> 47 == (int64_t)(gva << 16) >> 63;
+    return entry_page(entry, slot, &tag) &&
+           tlb_no_tag(tag ^ tlb->generation) == tlb_no_tag(slot << PAGE_SHIFT);
 }
 
 static void note_large_page(struct tlb_contexts *contexts, uint64_t gva, uint64_t page_size)
@@ -90,6 +177,9 @@ static void note_large_page(struct tlb_contexts *contexts, uint64_t gva, uint64_
 uint8_t mmu_cache(struct vcpu *vcpu, uint64_t gva, enum mmu_mode mode,
                   const struct mmu_translation *translation)
 {
+    bool upper = gva >> 63;
+    if (upper && !translation->global && mode != MMU_USER)
+        context_leave_shared(vcpu);
     struct tlb *tlb = &vcpu->tlbs[mode];
     struct tlb_entry *entry = tlb_slot(tlb, gva);
     uint64_t tag = tlb_tag(tlb, gva);
@@ -105,7 +195,6 @@ uint8_t mmu_cache(struct vcpu *vcpu, uint64_t gva, enum mmu_mode mode,
     uint8_t flags = memory_set_page_flags(vcpu->memory, translation->gpa, want);
     if (flags & (MEMORY_PAGE_CODE | MEMORY_PAGE_ROM))
         writable = false;
-    bool upper = gva >> 63;
     if (mode == MMU_USER && upper)
         return flags; /* a vsyscall page: it would need a generation of its own */
 
@@ -117,8 +206,6 @@ uint8_t mmu_cache(struct vcpu *vcpu, uint64_t gva, enum mmu_mode mode,
 
     struct tlb_contexts *contexts = &vcpu->tlb_contexts;
     note_large_page(contexts, gva, translation->page_size);
-    if (upper && !translation->global)
-        contexts->upper_non_global = true;
     if (!upper && mode != MMU_USER && !same_page && contexts->journal_count <= TLB_JOURNAL) {
         if (contexts->journal_count < TLB_JOURNAL)
             contexts->journal[contexts->journal_count] = gva & PAGE_MASK;
@@ -127,134 +214,43 @@ uint8_t mmu_cache(struct vcpu *vcpu, uint64_t gva, enum mmu_mode mode,
     return flags;
 }
 
-/* All numbers are used up: really empty the tables, and start again. */
-static void generations_wrap(struct vcpu *vcpu)
-{
-    struct tlb_contexts *contexts = &vcpu->tlb_contexts;
-    for (int mode = 0; mode < MMU_MODE_COUNT; mode++) {
-        struct tlb *tlb = &vcpu->tlbs[mode];
-        tlb_clear(tlb);
-        tlb_set_generation(tlb, mode == MMU_USER ? 1 : 2);
-    }
-    memset(contexts, 0, sizeof(*contexts));
-    contexts->next_generation = 3;
-    vcpu->fetch_epoch[0]++;
-    vcpu->fetch_epoch[1]++;
-}
-
-static uint16_t generation_take(struct vcpu *vcpu)
-{
-    if (vcpu->tlb_contexts.next_generation > TLB_GENERATIONS)
-        generations_wrap(vcpu);
-    return vcpu->tlb_contexts.next_generation++;
-}
-
-static uint16_t current_pcid(const struct vcpu *vcpu)
-{
-    return vcpu->cr4 & CR4_PCIDE ? vcpu->cr3 & CR3_PCID_MASK : 0;
-}
-
-static void flush_upper(struct vcpu *vcpu)
-{
-    uint16_t generation = generation_take(vcpu);
-    tlb_set_generation(&vcpu->tlbs[MMU_SUPERVISOR], generation);
-    tlb_set_generation(&vcpu->tlbs[MMU_SUPERVISOR_AC], generation);
-    vcpu->tlb_contexts.upper_non_global = false;
-    vcpu->tlb_contexts.journal_count = 0;
-}
-
-/* Drops one 4K page from one mode. */
-static void drop_from(struct tlb *tlb, uint64_t gva)
-{
-    struct tlb_entry *entry = tlb_slot(tlb, gva);
-    uint64_t tag = tlb_tag(tlb, gva);
-    for (int access = 0; access < MMU_ACCESS_COUNT; access++) {
-        if (entry->tag[access] == tag)
-            entry->tag[access] = tlb_no_tag(gva);
-    }
-}
-
-/* Mode USER goes on with `generation`; the supervisor modes forget the lower half. */
-static void switch_lower(struct vcpu *vcpu, uint16_t generation)
-{
-    struct tlb_contexts *contexts = &vcpu->tlb_contexts;
-    tlb_set_generation(&vcpu->tlbs[MMU_USER], generation);
-    if (contexts->journal_count > TLB_JOURNAL) {
-        flush_upper(vcpu);
-        return;
-    }
-    for (uint32_t i = 0; i < contexts->journal_count; i++) {
-        drop_from(&vcpu->tlbs[MMU_SUPERVISOR], contexts->journal[i]);
-        drop_from(&vcpu->tlbs[MMU_SUPERVISOR_AC], contexts->journal[i]);
-    }
-    contexts->journal_count = 0;
-}
-
-/* A fresh generation for the lower half, remembered for the current PCID. */
-static void flush_lower(struct vcpu *vcpu)
-{
-    uint16_t generation = generation_take(vcpu), pcid = current_pcid(vcpu);
-    vcpu->tlb_contexts.contexts[pcid % TLB_CONTEXTS].valid = true;
-    vcpu->tlb_contexts.contexts[pcid % TLB_CONTEXTS].pcid = pcid;
-    vcpu->tlb_contexts.contexts[pcid % TLB_CONTEXTS].generation = generation;
-    switch_lower(vcpu, generation);
-}
-
 void mmu_flush_all(struct vcpu *vcpu)
 {
     struct tlb_contexts *contexts = &vcpu->tlb_contexts;
     memset(contexts->contexts, 0, sizeof(contexts->contexts));
     memset(contexts->large_2m, 0, sizeof(contexts->large_2m));
     memset(contexts->large_1g, 0, sizeof(contexts->large_1g));
-    flush_upper(vcpu);
-    flush_lower(vcpu);
+    contexts->journal_count = 0;
+    contexts->shared = generation_take(vcpu);
+    context_switch(vcpu, true);
 }
 
 void mmu_flush_non_global(struct vcpu *vcpu)
 {
-    if (vcpu->tlb_contexts.upper_non_global)
-        flush_upper(vcpu);
+    journal_drop(vcpu);
     memset(vcpu->tlb_contexts.contexts, 0, sizeof(vcpu->tlb_contexts.contexts));
-    flush_lower(vcpu);
+    context_switch(vcpu, true);
 }
 
 void mmu_switch(struct vcpu *vcpu, bool flush)
 {
-    /* What the upper half holds of the old address space alone must go: its tags carry no PCID. */
-    if (vcpu->tlb_contexts.upper_non_global)
-        flush_upper(vcpu);
-    uint16_t pcid = current_pcid(vcpu);
-    unsigned slot = pcid % TLB_CONTEXTS;
-    if (flush || !vcpu->tlb_contexts.contexts[slot].valid ||
-        vcpu->tlb_contexts.contexts[slot].pcid != pcid)
-        flush_lower(vcpu);
-    else
-        switch_lower(vcpu, vcpu->tlb_contexts.contexts[slot].generation);
+    context_switch(vcpu, flush);
 }
 
 void mmu_flush_pcid(struct vcpu *vcpu, uint16_t pcid)
 {
-    if (pcid == current_pcid(vcpu)) {
-        mmu_switch(vcpu, true);
-        return;
-    }
-    unsigned slot = pcid % TLB_CONTEXTS;
-    if (vcpu->tlb_contexts.contexts[slot].pcid == pcid)
-        vcpu->tlb_contexts.contexts[slot].valid = false;
-}
-
-/* Drops one 4K page from every mode. */
-static void drop_page(struct vcpu *vcpu, uint64_t gva)
-{
-    for (int mode = 0; mode < MMU_MODE_COUNT; mode++)
-        drop_from(&vcpu->tlbs[mode], gva);
+    struct tlb_context *context = context_of(vcpu, pcid);
+    if (pcid == current_pcid(vcpu))
+        context_switch(vcpu, true);
+    else if (context->pcid == pcid)
+        context->valid = false;
 }
 
 void mmu_flush_page(struct vcpu *vcpu, uint64_t gva)
 {
     const struct tlb_contexts *contexts = &vcpu->tlb_contexts;
     if (contexts->large_1g[gva >> 30 >> 6 & 7] & BIT(gva >> 30 & 63)) {
-        gva >> 63 ? flush_upper(vcpu) : flush_lower(vcpu);
+        mmu_flush_all(vcpu);
         return;
     }
     /* Jump caches may hold the page even when the TLB has lost it: always say so. */

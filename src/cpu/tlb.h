@@ -9,13 +9,20 @@
  *         hva = offset + entry->page;
  *
  * so that one compare finds a miss, an access across the page's end and a stale entry. A tag is the
- * page's address with a generation number xored into its top 12 bits: a flush is one increment.
- * Mode USER caches pages of the lower half only. The supervisor modes keep theirs across a change
- * of CR3; what they hold of the lower half is noted in a journal and dropped then.
+ * page's address with a generation number xored into the ten bits that the slot implies: a flush is
+ * one increment, and no other address (not even one that is not canonical) can look like a page of
+ * an older generation.
+ *
+ * Mode USER caches pages of the lower half only, and each address space (PCID) has its generation
+ * of them. The supervisor modes share one generation as long as they cache nothing but global pages
+ * of the upper half; what they cache of the lower half is noted in a journal and dropped when the
+ * address space changes. The first other page of the upper half gives the address space a
+ * supervisor generation of its own: a kernel that keeps two sets of page tables (page-table
+ * isolation) finds each as it left it.
  *
  * When one kind of access must take the slow path (not permitted, MMIO, page not yet dirty, page
- * with cached code (writes), ROM (writes), a watched page), the tag is one that belongs to the
- * neighbouring slot, which no address that leads to this slot can match: tlb_no_tag().
+ * with cached code (writes), ROM (writes), a watched page), the tag has generation 0, which is
+ * never the present one: tlb_no_tag().
  */
 #ifndef NACRE_CPU_TLB_H
 #define NACRE_CPU_TLB_H
@@ -27,9 +34,9 @@ enum mmu_access { MMU_READ, MMU_WRITE, MMU_FETCH, MMU_ACCESS_COUNT };
 /* Who accesses. SUPERVISOR_AC: supervisor with RFLAGS.AC set, so SMAP does not apply. */
 enum mmu_mode { MMU_USER, MMU_SUPERVISOR, MMU_SUPERVISOR_AC, MMU_MODE_COUNT };
 
-#define TLB_GENERATIONS      0xfffu /* numbers are 1 to this */
-#define TLB_GENERATION_SHIFT 52
 #define TLB_SIZE_MIN         1024u
+#define TLB_GENERATIONS      (TLB_SIZE_MIN - 1) /* numbers are 1 to this */
+#define TLB_GENERATION_SHIFT 12
 #define TLB_SIZE_MAX         8192u
 
 struct tlb_entry {
@@ -44,21 +51,26 @@ struct tlb {
     uint32_t evictions;  /* live entries pushed out since the last resize */
 };
 
-#define TLB_CONTEXTS 8
+#define TLB_CONTEXTS 16
 #define TLB_JOURNAL  64
+
+/* The generations of one address space. */
+struct tlb_context {
+    bool valid;
+    uint16_t pcid;
+    uint16_t user;
+    uint16_t supervisor; /* 0: the shared one */
+};
 
 /* What lies behind the tables of one vcpu: which generation belongs to which address space. */
 struct tlb_contexts {
     uint16_t next_generation;
-    struct {
-        bool valid;
-        uint16_t pcid;
-        uint16_t generation; /* of mode USER */
-    } contexts[TLB_CONTEXTS];
+    uint16_t shared; /* supervisor generation of those that have none of their own */
+    struct tlb_context contexts[TLB_CONTEXTS];
+    struct tlb_context *current;
     /* Pages of the lower half that a supervisor mode has cached; past the end: all must go. */
     uint64_t journal[TLB_JOURNAL];
     uint32_t journal_count;
-    bool upper_non_global; /* a non-global page of the upper half was cached since its last flush */
     /* Bloom filters of regions cached from large pages: INVLPG there must drop the whole page. */
     uint64_t large_2m[64]; /* hashed by gva >> 21 */
     uint64_t large_1g[8];  /* hashed by gva >> 30 */
@@ -78,7 +90,7 @@ static inline uint64_t tlb_tag(const struct tlb *tlb, uint64_t gva)
 /* The tag that nothing matches in the slot of gva. */
 static inline uint64_t tlb_no_tag(uint64_t gva)
 {
-    return ~gva & UINT64_C(0x1000);
+    return gva & (uint64_t)TLB_GENERATIONS << TLB_GENERATION_SHIFT;
 }
 
 #endif

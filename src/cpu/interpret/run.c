@@ -109,7 +109,7 @@ static inline struct block *block_next(struct vcpu *vcpu, struct interpreter *in
         return jump->block;
     struct block *block = block_lookup(vcpu, linear, code_mode);
     if (block && block->second_page == NO_SECOND_PAGE && block->code_mode == code_mode)
-        *jump = (struct jump_entry){linear, generation, block};
+        *jump = (struct jump_entry){linear, mmu_fetch_generation(vcpu, linear), block};
     return block;
 }
 
