@@ -10,6 +10,8 @@
 
 #define HEADER_SIZE 36
 #define TABLE_MAX   20480
+#define TABLES_MAX  3     /* in the XSDT */
+#define HPET_SIZE   0x400 /* of its registers */
 
 /* Where the next table goes. */
 struct cursor {
@@ -132,6 +134,20 @@ static void add_pvpanic(struct aml *aml, const struct acpi_config *config)
     aml_end(aml, device);
 }
 
+/* So that the guest reserves the registers. */
+static void add_hpet(struct aml *aml, const struct acpi_config *config)
+{
+    size_t device = aml_begin_device(aml, "HPET");
+    aml_name(aml, "_HID");
+    aml_eisa_id(aml, "PNP0103");
+    aml_name(aml, "_UID");
+    aml_integer(aml, 0);
+    size_t resources = aml_begin_resources(aml);
+    aml_memory_fixed(aml, (uint32_t)config->hpet_address, HPET_SIZE);
+    aml_end_resources(aml, resources);
+    aml_end(aml, device);
+}
+
 static uint64_t write_dsdt(struct cursor *cursor, const struct acpi_config *config)
 {
     struct aml *aml = calloc(1, sizeof(*aml));
@@ -144,6 +160,8 @@ static uint64_t write_dsdt(struct cursor *cursor, const struct acpi_config *conf
             if (config->serial[i])
                 add_serial(aml, i);
         add_rtc(aml);
+        if (config->hpet_address)
+            add_hpet(aml, config);
         add_pvpanic(aml, config);
         aml_end(aml, scope);
         aml_name(aml, "\\_S5_");
@@ -245,6 +263,20 @@ static uint64_t write_madt(struct cursor *cursor, const struct acpi_config *conf
     return write_table(cursor, madt, (uint32_t)(entry - madt), "APIC", 5);
 }
 
+/* Periods below this many ticks may lose interrupts. */
+#define HPET_TICKS_MIN 10000
+
+/* IA-PC HPET specification 1.0a §3.2.4 */
+static uint64_t write_hpet(struct cursor *cursor, const struct acpi_config *config)
+{
+    uint8_t hpet[56] = {0};
+    store_le(hpet + 36, config->hpet_id, 4);
+    hpet[41] = 64; /* register width; space 0: memory */
+    store_le(hpet + 44, config->hpet_address, 8);
+    store_le(hpet + 53, HPET_TICKS_MIN, 2);
+    return write_table(cursor, hpet, sizeof(hpet), "HPET", 1);
+}
+
 static void write_rsdp(struct cursor *cursor, uint64_t xsdt)
 {
     uint8_t rsdp[36] = "RSD PTR ";
@@ -261,11 +293,21 @@ static void write_rsdp(struct cursor *cursor, uint64_t xsdt)
 int acpi_write_tables(const struct acpi_config *config, struct memory *memory, struct error *error)
 {
     struct cursor cursor = {.memory = memory, .address = BOOT_RSDP + 64};
-    uint8_t xsdt[HEADER_SIZE + 2 * 8] = {0};
+    uint8_t xsdt[HEADER_SIZE + TABLES_MAX * 8] = {0};
+    uint32_t length = HEADER_SIZE;
     uint64_t dsdt = write_dsdt(&cursor, config);
     uint64_t facs = write_facs(&cursor);
-    store_le(xsdt + HEADER_SIZE, write_fadt(&cursor, config, facs, dsdt), 8);
-    store_le(xsdt + HEADER_SIZE + 8, write_madt(&cursor, config), 8);
-    write_rsdp(&cursor, write_table(&cursor, xsdt, sizeof(xsdt), "XSDT", 1));
+    const uint64_t tables[TABLES_MAX] = {
+        write_fadt(&cursor, config, facs, dsdt),
+        write_madt(&cursor, config),
+        config->hpet_address ? write_hpet(&cursor, config) : 0,
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(tables); i++) {
+        if (!tables[i])
+            continue;
+        store_le(xsdt + length, tables[i], 8);
+        length += 8;
+    }
+    write_rsdp(&cursor, write_table(&cursor, xsdt, length, "XSDT", 1));
     return cursor.failed ? error_set(error, ENOSPC, "ACPI tables do not fit below 1 MiB") : 0;
 }

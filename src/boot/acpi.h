@@ -16,11 +16,13 @@ struct acpi_config {
     uint16_t pvpanic_port;
     uint64_t ioapic_address;
     uint64_t apic_address;
+    uint64_t hpet_address;        /* 0: none */
+    uint32_t hpet_id;             /* low half of its capabilities register */
     uint32_t pci_first, pci_last; /* MMIO window */
     bool serial[4];
 };
 
-/* Writes RSDP, XSDT, FADT, FACS, MADT and DSDT to BOOT_RSDP and behind it. */
+/* Writes RSDP, XSDT, FADT, FACS, MADT, HPET and DSDT to BOOT_RSDP and behind it. */
 int acpi_write_tables(const struct acpi_config *config, struct memory *memory, struct error *error);
 
 #endif

@@ -164,6 +164,15 @@ void aml_irq(struct aml *aml, unsigned line)
     put_number(aml, 1u << line, 2);
 }
 
+void aml_memory_fixed(struct aml *aml, uint32_t base, uint32_t size)
+{
+    put_byte(aml, 0x86);
+    put_number(aml, 9, 2);
+    put_byte(aml, 1); /* can be written */
+    put_number(aml, base, 4);
+    put_number(aml, size, 4);
+}
+
 /* Address space descriptors: kind, flags, then granularity, first, last, translation, length. */
 static void put_range(struct aml *aml, uint8_t tag, unsigned width, uint8_t kind, uint8_t specific,
                       uint64_t first, uint64_t last)

@@ -35,6 +35,7 @@ void aml_io(struct aml *aml, uint16_t base, uint8_t length);
 void aml_irq(struct aml *aml, unsigned line);
 void aml_bus_range(struct aml *aml, uint16_t first, uint16_t last);
 void aml_io_range(struct aml *aml, uint16_t first, uint16_t last);
+void aml_memory_fixed(struct aml *aml, uint32_t base, uint32_t size);
 void aml_memory_range(struct aml *aml, uint32_t first, uint32_t last);
 
 #endif

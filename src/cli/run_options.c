@@ -193,6 +193,12 @@ static int set_no_reboot(void *target, const char *text, struct error *error)
     return 0;
 }
 
+static int set_no_hpet(void *target, const char *text, struct error *error)
+{
+    ((struct run_options *)target)->vm.no_hpet = true;
+    return 0;
+}
+
 static int set_quiet(void *target, const char *text, struct error *error)
 {
     ((struct run_options *)target)->quiet = true;
@@ -219,6 +225,7 @@ const struct option_spec run_option_table[] = {
     {"stats", NULL, "print what the engines have counted at the end; SIGUSR1 prints it at any time",
      set_stats},
     {"trace", "KIND,...", "readable trace on stderr: exits, port, mmio", set_trace},
+    {"no-hpet", NULL, "leave out the high precision event timer", set_no_hpet},
     {"no-reboot", NULL, "end when the guest reboots", set_no_reboot},
     {"quiet", NULL, "no line about the engine at start", set_quiet},
     {0},

@@ -15,9 +15,10 @@
 #define IOAPIC_ADDRESS UINT64_C(0xfec00000)
 
 int pic_create(struct bus *bus, struct error *error);
-int pit_create(struct bus *bus, struct error *error);
+/* irq: the line of channel 0. */
+int pit_create(struct bus *bus, struct irq_line irq, struct error *error);
 int ioapic_create(struct bus *bus, struct error *error);
-int rtc_create(struct bus *bus, struct error *error);
+int rtc_create(struct bus *bus, struct irq_line irq, struct error *error);
 /* PM1a registers, PM timer, reset ports, the keyboard controller's reset line, pvpanic. */
 int acpi_power_create(struct bus *bus, struct error *error);
 /* Presses the ACPI power button. Any thread. */

@@ -333,7 +333,7 @@ static const struct state_field pit_fields[] = {
 };
 static const struct state_table pit_state = STATE_TABLE("pit", 1, pit_fields);
 
-int pit_create(struct bus *bus, struct error *error)
+int pit_create(struct bus *bus, struct irq_line irq, struct error *error)
 {
     struct pit *pit = calloc(1, sizeof(*pit));
     if (!pit)
@@ -344,7 +344,7 @@ int pit_create(struct bus *bus, struct error *error)
         return -ENOMEM;
     }
     pit->device = (struct device){.name = "pit", .ops = &pit_ops, .state = &pit_state};
-    pit->irq = bus_gsi(bus, 0);
+    pit->irq = irq;
     pthread_mutex_init(&pit->lock, NULL);
     pit_reset(&pit->device);
     bus_add_device(bus, &pit->device);

@@ -236,7 +236,7 @@ static const struct state_field rtc_fields[] = {
 };
 static const struct state_table rtc_state = STATE_TABLE("rtc", 1, rtc_fields);
 
-int rtc_create(struct bus *bus, struct error *error)
+int rtc_create(struct bus *bus, struct irq_line irq, struct error *error)
 {
     struct rtc *rtc = calloc(1, sizeof(*rtc));
     if (!rtc)
@@ -247,7 +247,7 @@ int rtc_create(struct bus *bus, struct error *error)
         return -ENOMEM;
     }
     rtc->device = (struct device){.name = "rtc", .ops = &rtc_ops, .state = &rtc_state};
-    rtc->irq = bus_gsi(bus, 8);
+    rtc->irq = irq;
     rtc->cmos[RTC_A] = 0x26;
     rtc->cmos[RTC_B] = B_24_HOURS;
     rtc->cmos[RTC_D] = D_VALID;

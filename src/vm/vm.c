@@ -8,6 +8,7 @@
 #include "bus/pci.h"
 #include "cpu/apic.h"
 #include "cpu/mmu.h"
+#include "device/hpet.h"
 #include "vm/threads.h"
 #include "vm/vm_devices.h"
 
@@ -95,6 +96,8 @@ static int write_tables(struct vm *vm, struct error *error)
         .reset_port = RESET_PORT,
         .pvpanic_port = PVPANIC_PORT,
         .ioapic_address = IOAPIC_ADDRESS,
+        .hpet_address = vm->config.no_hpet ? 0 : HPET_ADDRESS,
+        .hpet_id = HPET_ID,
         .apic_address = APIC_DEFAULT_ADDRESS,
         .pci_first = (uint32_t)PCI_MMIO_BASE,
         .pci_last = (uint32_t)PCI_MMIO_END - 1,

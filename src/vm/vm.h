@@ -34,6 +34,7 @@ struct vm_config {
     const char *nets[VM_NETS_MAX]; /* as after --net */
     unsigned net_count;
     bool no_reboot;                   /* a guest reboot ends the VM */
+    bool no_hpet;                     /* leave out the HPET and its ACPI table */
     struct serial_config serial;      /* transmit NULL: nobody listens */
     uint32_t trace;                   /* enum trace_kind bits */
     const struct thread_guard *guard; /* what each thread enters; NULL: none */

@@ -3,23 +3,36 @@
 
 #include "bus/pci.h"
 #include "device/bridges.h"
+#include "device/hpet.h"
 #include "virtio/blk.h"
 #include "virtio/net.h"
 #include "virtio/rng.h"
 
 #include <errno.h>
 
-static int create_platform(struct bus *bus, struct error *error)
+/* 8254 and RTC, behind the HPET's switch when there is one. */
+static int create_timers(const struct vm_config *config, struct bus *bus, struct error *error)
+{
+    struct irq_line lines[HPET_LEGACY_COUNT] = {bus_gsi(bus, 0), bus_gsi(bus, 8)};
+    int result = config->no_hpet ? 0 : hpet_create(bus, lines, error);
+    if (result == 0)
+        result = pit_create(bus, lines[HPET_LEGACY_PIT], error);
+    return result == 0 ? rtc_create(bus, lines[HPET_LEGACY_RTC], error) : result;
+}
+
+static int create_platform(const struct vm_config *config, struct bus *bus, struct error *error)
 {
     static int (*const creators[])(struct bus * bus, struct error * error) = {
-        pic_create, ioapic_create, pit_create, rtc_create, acpi_power_create,
+        pic_create,
+        ioapic_create,
+        acpi_power_create,
     };
     for (unsigned i = 0; i < ARRAY_SIZE(creators); i++) {
         int result = creators[i](bus, error);
         if (result < 0)
             return result;
     }
-    return 0;
+    return create_timers(config, bus, error);
 }
 
 static int create_disks(struct vm_devices *devices, const struct vm_config *config, struct bus *bus,
@@ -60,7 +73,7 @@ static int create_nets(struct vm_devices *devices, const struct vm_config *confi
 int vm_devices_create(struct vm_devices *devices, const struct vm_config *config, struct bus *bus,
                       struct error *error)
 {
-    int result = create_platform(bus, error);
+    int result = create_platform(config, bus, error);
     if (result < 0)
         return result;
     devices->serial = serial_create(bus, &config->serial, error);

@@ -52,6 +52,20 @@ class Boot(unittest.TestCase):
         times = [when for when, line in machine.lines if line in ("begin", "end")]
         self.assertAlmostEqual(times[1] - times[0], 5, delta=1)
 
+    def test_hpet_is_found_and_keeps_time(self):
+        machine = self.boot()
+        folder = "/sys/devices/system/clocksource/clocksource0"
+        self.assertIn("hpet", machine.run(f"cat {folder}/available_clocksource").split())
+        machine.run(f"echo hpet >{folder}/current_clocksource")
+        self.assertIn("hpet", machine.run(f"cat {folder}/current_clocksource").split())
+        elapsed = machine.run("read a b </proc/uptime; sleep 2; read c d </proc/uptime; echo $a $c")
+        before, after = map(float, elapsed.split()[-2:])
+        self.assertAlmostEqual(after - before, 2, delta=0.5)
+
+    def test_hpet_can_be_left_out(self):
+        machine = self.boot("--no-hpet")
+        self.assertNotIn("hpet", machine.run("cat /sys/devices/system/clocksource/*/available_clocksource"))
+
     def test_guest_panic_has_its_own_exit_code(self):
         machine = self.boot()
         machine.send("echo c >/proc/sysrq-trigger\n")

@@ -39,6 +39,8 @@ static int fixture_create(void **state)
         .pvpanic_port = 0x505,
         .ioapic_address = 0xfec00000,
         .apic_address = 0xfee00000,
+        .hpet_address = 0xfed00000,
+        .hpet_id = 0x8086a201,
         .pci_first = 0xc0000000,
         .pci_last = 0xfdffffff,
         .serial = {true, true, true, true},
@@ -133,9 +135,9 @@ static void test_acpi_tables(void **state)
             check_with_iasl(fixture, table_at(fixture, load_le(table + 140, 8), "DSDT"));
             seen++;
         }
-        seen += !memcmp(table, "APIC", 4);
+        seen += !memcmp(table, "APIC", 4) || !memcmp(table, "HPET", 4);
     }
-    assert_int_equal(seen, 2);
+    assert_int_equal(seen, 3);
 }
 
 static void test_smbios_entry_and_structures(void **state)

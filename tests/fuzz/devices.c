@@ -8,6 +8,7 @@
 
 #include "base/loop.h"
 #include "bus/pci.h"
+#include "device/hpet.h"
 #include "vm/vm_devices.h"
 
 #include <sys/mman.h>
@@ -50,6 +51,8 @@ static uint64_t choose_mmio(struct fuzz_input *input)
     uint8_t pick = (uint8_t)fuzz_take_integer(input, 1);
     if (pick < 0x20)
         return IOAPIC_ADDRESS + fuzz_take_integer(input, 1);
+    if (pick < 0x40)
+        return HPET_ADDRESS + fuzz_take_integer(input, 2) % KIB(1);
     return PCI_MMIO_BASE + (pick & 0x1f) * KIB(4) + fuzz_take_integer(input, 2) % KIB(4);
 }
 
