@@ -26,7 +26,8 @@ bool pci_msix_enabled(const struct pci_device *device)
 
 static bool vector_masked(const struct pci_device *device, unsigned vector)
 {
-    return message_control(device) & CONTROL_MASK ||
+    /* A message is a write to memory: as all DMA it needs the guest's leave. PCI 3.0 §6.2.2 */
+    return !pci_bus_master(device) || message_control(device) & CONTROL_MASK ||
            device->msix.table[vector * ENTRY_WORDS + 3] & ENTRY_MASKED;
 }
 

@@ -112,7 +112,9 @@ static void config_write(struct pci_device *device, unsigned offset, uint32_t va
 {
     for (unsigned i = 0; i < size; i++) {
         uint8_t mask = device->writable[offset + i], byte = (uint8_t)(value >> (8 * i));
-        device->config[offset + i] = (device->config[offset + i] & ~mask) | (byte & mask);
+        byte = (device->config[offset + i] & ~mask) | (byte & mask);
+        /* The loop's thread looks at the command register without our lock. */
+        __atomic_store_n(&device->config[offset + i], byte, __ATOMIC_RELAXED);
     }
     if (offset < CONFIG_BAR + 4 * PCI_BAR_COUNT && offset + size > CONFIG_COMMAND)
         bars_update(device);
@@ -263,7 +265,7 @@ void pci_set_intx(struct pci_device *device, int level)
 
 bool pci_bus_master(const struct pci_device *device)
 {
-    return device->config[CONFIG_COMMAND] & COMMAND_MASTER;
+    return __atomic_load_n(&device->config[CONFIG_COMMAND], __ATOMIC_RELAXED) & COMMAND_MASTER;
 }
 
 struct bus *pci_device_bus(const struct pci_device *device)

@@ -132,30 +132,13 @@ static int set_serial(void *target, const char *text, struct error *error)
     return 0;
 }
 
-/* PATH[,readonly=on|off][,format=raw][,direct=on|off]. The text is cut up in place. */
 static int set_disk(void *target, const char *text, struct error *error)
 {
     struct run_options *options = target;
     if (options->vm.disk_count == VM_DISKS_MAX)
         return error_set(error, EINVAL, "--disk: at most %d disks", VM_DISKS_MAX);
-    struct vm_disk *disk = &options->vm.disks[options->vm.disk_count++];
-    char *rest = (char *)text;
-    disk->path = strsep(&rest, ",");
-    if (!*disk->path)
-        return error_set(error, EINVAL, "--disk: needs the path of an image");
-    for (char *word; (word = strsep(&rest, ","));) {
-        if (!strcmp(word, "readonly=on"))
-            disk->read_only = true;
-        else if (!strcmp(word, "direct=on"))
-            disk->direct = true;
-        else if (!strncmp(word, "format=", 7))
-            disk->format = word + 7;
-        else if (strcmp(word, "readonly=off") && strcmp(word, "direct=off"))
-            return error_set(error, EINVAL,
-                             "--disk %s: unknown setting %s; known are readonly=, direct=, format=",
-                             disk->path, word);
-    }
-    return 0;
+    struct block_options *disk = &options->vm.disks[options->vm.disk_count++];
+    return block_options_parse(disk, (char *)text, error);
 }
 
 static int set_net(void *target, const char *text, struct error *error)
@@ -212,7 +195,10 @@ const struct option_spec run_option_table[] = {
     {"cpus", "N", "number of vcpus, 1 to 16 (1)", set_cpus},
     {"memory", "SIZE", "guest memory, as 512M or 2G (512M)", set_memory},
     {"cpu", "MODEL", "CPU model: x86-64-v2 (default) or x86-64-v1", set_cpu},
-    {"disk", "PATH[,SETTING...]", "raw disk image; readonly=on, direct=on", set_disk},
+    {"disk", "PATH[,SETTING...]",
+     "disk image; readonly=on, format=, cache=writeback|none|writethrough|unsafe, "
+     "aio=auto|threads|io_uring",
+     set_disk},
     {"net", "user[,SETTING...]", "NAT network; hostfwd=tcp:127.0.0.1:2222-:22, restrict=on",
      set_net},
     {"serial", "WHERE", "first serial port: stdio (default), none, file:PATH", set_serial},

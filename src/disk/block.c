@@ -1,26 +1,136 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The asynchronous face of an image. A request that amounts to the same one on the image's file
+ * goes to io_uring; all others, and all where there is no io_uring, to threads.
+ */
 #include "disk/block.h"
 
-#include "disk/raw.h"
+#include "base/bits.h"
+#include "disk/image.h"
+#include "disk/pool.h"
+#include "disk/uring.h"
 
 #include <errno.h>
-#include <string.h>
+#include <stdlib.h>
 
-static const struct {
-    const char *format;
-    struct block *(*open)(const struct block_options *options, struct loop *loop,
-                          struct error *error);
-} formats[] = {
-    {"raw", raw_open},
+struct disk {
+    struct block block;
+    struct image *image;
+    struct pool *pool;
+    struct uring *uring; /* NULL: threads only */
+    unsigned in_flight;
 };
+
+static void finished(void *opaque, struct block_request *request)
+{
+    struct disk *disk = opaque;
+    disk->in_flight--;
+    request->done(request, request->result);
+}
+
+static void uring_finished(void *opaque, struct block_request *request)
+{
+    struct disk *disk = opaque;
+    if (disk->image->ops->release)
+        disk->image->ops->release(disk->image);
+    finished(disk, request);
+}
+
+static bool fits_uring(const struct disk *disk, const struct block_request *request)
+{
+    bool ignored =
+        request->operation == BLOCK_FLUSH && disk->image->file->cache == BLOCK_CACHE_UNSAFE;
+    return disk->uring && disk->image->ops->locate && request->operation <= BLOCK_FLUSH && !ignored;
+}
+
+static void disk_submit(struct block *block, struct block_request *request)
+{
+    struct disk *disk = (struct disk *)block;
+    uint64_t offset;
+    disk->in_flight++;
+    if (fits_uring(disk, request) && disk->image->ops->locate(disk->image, request, &offset))
+        uring_submit(disk->uring, request, offset);
+    else
+        pool_submit(disk->pool, request);
+}
+
+static void disk_kick(struct block *block)
+{
+    struct disk *disk = (struct disk *)block;
+    if (disk->uring)
+        uring_kick(disk->uring);
+}
+
+static void disk_drain(struct block *block)
+{
+    struct disk *disk = (struct disk *)block;
+    while (disk->in_flight) {
+        if (disk->uring)
+            uring_drain(disk->uring);
+        pool_drain(disk->pool);
+    }
+}
+
+static void disk_close(struct block *block)
+{
+    struct disk *disk = (struct disk *)block;
+    disk_drain(block);
+    if (disk->uring)
+        uring_destroy(disk->uring);
+    if (disk->pool)
+        pool_destroy(disk->pool);
+    image_close(disk->image);
+    free(disk);
+}
+
+static const struct block_ops disk_ops = {
+    .submit = disk_submit, .kick = disk_kick, .drain = disk_drain, .close = disk_close};
+
+/* Threads do all the work, or what io_uring leaves them. */
+#define THREADS_ALONE      8
+#define THREADS_WITH_URING 4
+
+static int start_io(struct disk *disk, const struct block_options *options, struct loop *loop,
+                    struct error *error)
+{
+    struct error refused;
+    bool must = options->aio == BLOCK_AIO_URING;
+    if (options->aio != BLOCK_AIO_THREADS)
+        disk->uring =
+            uring_create(disk->image->file, loop, uring_finished, disk, must ? error : &refused);
+    if (must && !disk->uring)
+        return -error->code;
+    disk->pool = pool_create(disk->image, disk->uring ? THREADS_WITH_URING : THREADS_ALONE,
+                             options->guard, loop, finished, disk, error);
+    return disk->pool ? 0 : -error->code;
+}
 
 struct block *block_open(const struct block_options *options, struct loop *loop,
                          struct error *error)
 {
-    const char *format = options->format ? options->format : "raw";
-    for (unsigned i = 0; i < sizeof(formats) / sizeof(formats[0]); i++)
-        if (!strcmp(formats[i].format, format))
-            return formats[i].open(options, loop, error);
-    error_set(error, EINVAL, "--disk %s: unknown format %s; known is raw", options->path, format);
-    return NULL;
+    struct disk *disk = calloc(1, sizeof(*disk));
+    if (!disk) {
+        error_set(error, ENOMEM, "--disk %s: out of memory", options->path);
+        return NULL;
+    }
+    disk->image = image_open(options, error);
+    if (!disk->image) {
+        free(disk);
+        error_prefix(error, "--disk");
+        return NULL;
+    }
+    disk->block = (struct block){
+        .ops = &disk_ops,
+        .size = disk->image->size,
+        .read_only = options->read_only,
+        .can_discard = true,
+        .sector_size = 512,
+        .physical_sector_size = disk->image->file->physical_sector_size,
+    };
+    if (start_io(disk, options, loop, error) < 0) {
+        disk_close(&disk->block);
+        error_prefix(error, "--disk");
+        return NULL;
+    }
+    return &disk->block;
 }

@@ -1,39 +1,71 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Block back ends behind one struct. Requests are asynchronous: submit returns at once, done is
- * called on the event loop's thread. Offsets and lengths are in bytes.
+ * Block back ends behind one struct, as devices see them. Requests are asynchronous: submit returns
+ * at once, and done is called on the event loop's thread. Offsets and lengths are in bytes.
  */
 #ifndef NACRE_DISK_BLOCK_H
 #define NACRE_DISK_BLOCK_H
 
 #include "base/error.h"
+#include "base/iovec.h"
 #include "base/loop.h"
 #include "base/thread.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
-#include <sys/uio.h>
 
 enum block_operation { BLOCK_READ, BLOCK_WRITE, BLOCK_FLUSH, BLOCK_DISCARD, BLOCK_WRITE_ZEROES };
 
 struct block_request {
     enum block_operation operation;
+    bool may_unmap;  /* WRITE_ZEROES: the range may give up its space */
     uint64_t offset; /* bytes */
-    uint64_t length; /* bytes; for READ and WRITE the sum of the vector */
-    struct iovec *vector;
-    int vector_count;
+    uint64_t length; /* bytes; the vector of READ and WRITE may be longer */
+    const struct iovec *vector;
+    unsigned vector_count;
     /* result: 0 or -errno. */
     void (*done)(struct block_request *request, int result);
     void *opaque;
-    struct block_request *next; /* the back end's while the request is in flight */
+    /* The back end's while the request is in flight. */
+    struct block_request *next;
+    uint64_t file_offset;
+    int result;
 };
+
+/* First in, first out, linked by `next`: a request in flight needs no other memory. */
+struct block_queue {
+    struct block_request *first, *last;
+};
+
+static inline void block_queue_push(struct block_queue *queue, struct block_request *request)
+{
+    request->next = NULL;
+    if (queue->first)
+        queue->last->next = request;
+    else
+        queue->first = request;
+    queue->last = request;
+}
+
+static inline struct block_request *block_queue_pop(struct block_queue *queue)
+{
+    struct block_request *request = queue->first;
+    if (request)
+        queue->first = request->next;
+    return request;
+}
 
 struct block;
 
+/* All on the event loop's thread. */
 struct block_ops {
-    const char *format; /* "raw" */
     void (*submit)(struct block *block, struct block_request *request);
-    void (*close)(struct block *block); /* waits for requests in flight */
+    /* Optional. Submitted requests may be held back until then: one system call for many. */
+    void (*kick)(struct block *block);
+    /* Waits for the requests in flight and calls their done functions. */
+    void (*drain)(struct block *block);
+    void (*close)(struct block *block); /* drains first */
 };
 
 struct block {
@@ -41,16 +73,31 @@ struct block {
     uint64_t size; /* bytes */
     bool read_only;
     bool can_discard;
-    unsigned sector_size; /* bytes: 512 or 4096 */
+    unsigned sector_size;          /* bytes: what requests are multiples of */
+    unsigned physical_sector_size; /* bytes: what they had better be multiples of */
 };
+
+enum block_cache {
+    BLOCK_CACHE_WRITEBACK,    /* the host's page cache; a flush makes writes last */
+    BLOCK_CACHE_NONE,         /* past the page cache (O_DIRECT); a flush makes writes last */
+    BLOCK_CACHE_WRITETHROUGH, /* the host's page cache for reads; every write lasts at once */
+    BLOCK_CACHE_UNSAFE,       /* flushes are ignored: for what may be lost */
+};
+
+/* What does the I/O. AUTO: io_uring where the host has it, else threads. */
+enum block_aio { BLOCK_AIO_AUTO, BLOCK_AIO_THREADS, BLOCK_AIO_URING };
 
 struct block_options {
     const char *path;
-    const char *format; /* NULL: guess */
+    const char *format; /* NULL: as the name says (docs/decisions/image-formats.md) */
     bool read_only;
-    bool direct;                      /* O_DIRECT */
+    enum block_cache cache;
+    enum block_aio aio;
     const struct thread_guard *guard; /* what each I/O thread enters; NULL: none */
 };
+
+/* PATH[,SETTING=VALUE...] as after --disk. The text is cut up in place and must live as long. */
+int block_options_parse(struct block_options *options, char *text, struct error *error);
 
 struct block *block_open(const struct block_options *options, struct loop *loop,
                          struct error *error);
@@ -58,6 +105,17 @@ struct block *block_open(const struct block_options *options, struct loop *loop,
 static inline void block_submit(struct block *block, struct block_request *request)
 {
     block->ops->submit(block, request);
+}
+
+static inline void block_kick(struct block *block)
+{
+    if (block->ops->kick)
+        block->ops->kick(block);
+}
+
+static inline void block_drain(struct block *block)
+{
+    block->ops->drain(block);
 }
 
 static inline void block_close(struct block *block)

@@ -2,8 +2,9 @@
 #ifndef NACRE_DISK_RAW_H
 #define NACRE_DISK_RAW_H
 
-#include "disk/block.h"
+#include "disk/image.h"
 
-struct block *raw_open(const struct block_options *options, struct loop *loop, struct error *error);
+/* The image takes the file over, also when it fails. */
+struct image *raw_open(struct file *file, const struct block_options *options, struct error *error);
 
 #endif

@@ -14,6 +14,7 @@
 #define FEATURE_READ_ONLY    BIT(5)
 #define FEATURE_BLOCK_SIZE   BIT(6)
 #define FEATURE_FLUSH        BIT(9)
+#define FEATURE_TOPOLOGY     BIT(10)
 #define FEATURE_DISCARD      BIT(13)
 #define FEATURE_WRITE_ZEROES BIT(14)
 
@@ -32,6 +33,7 @@ enum {
     CONFIG_CAPACITY = 0,
     CONFIG_SEGMENT_MAX = 12,
     CONFIG_BLOCK_SIZE = 20,
+    CONFIG_PHYSICAL_EXPONENT = 24, /* log2 of logical blocks in a physical one */
     CONFIG_DISCARD_MAX = 36,
     CONFIG_DISCARD_SEGMENTS = 40,
     CONFIG_DISCARD_ALIGNMENT = 44,
@@ -39,8 +41,9 @@ enum {
     CONFIG_ZEROES_SEGMENTS = 52,
     CONFIG_ZEROES_UNMAP = 56,
 };
-#define ID_SIZE     20
-#define DISCARD_MAX (GIB(1) / SECTOR_SIZE)
+#define SEGMENT_UNMAP 1u /* flag of a write-zeroes segment, §5.2.6 */
+#define ID_SIZE       20
+#define DISCARD_MAX   (GIB(1) / SECTOR_SIZE)
 
 /* No driver that waits for its buffers can have more requests under way; one that offers the same
  * chain again and again must not make us hold ever more of them. */
@@ -58,7 +61,6 @@ struct virtio_blk {
 struct blk_request {
     struct block_request block;
     struct virtio_blk *blk;
-    uint32_t generation;
     struct virtqueue_chain chain;
 };
 
@@ -75,7 +77,7 @@ static void finish(struct blk_request *request, uint8_t status, uint32_t written
 
 static void process(struct virtio_device *virtio, unsigned queue);
 
-/* The guest has reset the device meanwhile: nobody waits any more, but its memory was written. */
+/* The guest is resetting the device: nobody waits any more, but its memory was written. */
 static void forget(struct blk_request *request)
 {
     const struct virtqueue_chain *chain = &request->chain;
@@ -92,11 +94,13 @@ static void request_done(struct block_request *block, int result)
     struct virtio_blk *blk = request->blk;
     pthread_mutex_lock(&blk->virtio.lock);
     bool was_full = blk->in_flight-- == IN_FLIGHT_MAX;
-    if (request->generation != blk->virtio.generation)
+    if (!virtio_running(&blk->virtio))
         forget(request);
     else
         finish(request, result < 0 ? STATUS_IO_ERROR : STATUS_OK,
                block->operation == BLOCK_READ ? (uint32_t)block->length : 0);
+    if (!blk->in_flight)
+        virtio_settled(&blk->virtio);
     if (was_full)
         process(&blk->virtio, 0);
     pthread_mutex_unlock(&blk->virtio.lock);
@@ -110,7 +114,6 @@ static void submit(struct blk_request *request, enum block_operation operation, 
     request->block.offset = offset;
     request->block.length = length;
     request->block.done = request_done;
-    request->generation = blk->virtio.generation;
     blk->in_flight++;
     block_submit(blk->block, &request->block);
 }
@@ -146,7 +149,7 @@ static void submit_read(struct blk_request *request, uint64_t sector)
     }
     /* The back end fills all but the status byte; the chain itself stays whole. */
     request->block.vector = chain->writable;
-    request->block.vector_count = (int)chain->writable_count;
+    request->block.vector_count = chain->writable_count;
     submit(request, BLOCK_READ, sector * SECTOR_SIZE, length);
 }
 
@@ -160,7 +163,7 @@ static void submit_write(struct blk_request *request, uint64_t sector)
     }
     vector_skip(chain->readable, &chain->readable_count, 16);
     request->block.vector = chain->readable;
-    request->block.vector_count = (int)chain->readable_count;
+    request->block.vector_count = chain->readable_count;
     submit(request, BLOCK_WRITE, sector * SECTOR_SIZE, length);
 }
 
@@ -168,17 +171,19 @@ static void submit_write(struct blk_request *request, uint64_t sector)
 static void submit_range(struct blk_request *request, enum block_operation operation)
 {
     const struct virtqueue_chain *chain = &request->chain;
+    uint32_t allowed = operation == BLOCK_WRITE_ZEROES ? SEGMENT_UNMAP : 0;
     struct {
         uint64_t sector;
         uint32_t sectors, flags;
     } segment;
     if (vector_read(chain->readable, chain->readable_count, 16, &segment, sizeof(segment)) !=
             sizeof(segment) ||
-        segment.flags & ~1u || segment.sectors > DISCARD_MAX) {
+        segment.flags & ~allowed || segment.sectors > DISCARD_MAX) {
         finish(request, STATUS_UNSUPPORTED, 0);
         return;
     }
     uint64_t length = (uint64_t)segment.sectors * SECTOR_SIZE;
+    request->block.may_unmap = segment.flags & SEGMENT_UNMAP;
     if (request->blk->block->read_only || !range_valid(request->blk, segment.sector, length))
         finish(request, STATUS_IO_ERROR, 0);
     else
@@ -226,24 +231,41 @@ static void start(struct blk_request *request)
     }
 }
 
+/* Takes one request off the ring. False: there is none. */
+static bool take(struct virtio_blk *blk, unsigned queue)
+{
+    struct blk_request *request = calloc(1, sizeof(*request));
+    if (!request || !virtio_take(&blk->virtio, queue, &request->chain)) {
+        free(request);
+        return false;
+    }
+    request->blk = blk;
+    if (request->chain.readable_size < 16 || !request->chain.writable_size) {
+        virtio_break(&blk->virtio, "a block request without header or status");
+        free(request);
+        return false;
+    }
+    start(request);
+    return true;
+}
+
 static void process(struct virtio_device *virtio, unsigned queue)
 {
     struct virtio_blk *blk = (struct virtio_blk *)virtio;
     /* When it is full, the next completion carries on here. */
-    while (blk->in_flight < IN_FLIGHT_MAX) {
-        struct blk_request *request = calloc(1, sizeof(*request));
-        if (!request || !virtio_take(virtio, queue, &request->chain)) {
-            free(request);
-            return;
-        }
-        request->blk = blk;
-        if (request->chain.readable_size < 16 || !request->chain.writable_size) {
-            virtio_break(virtio, "a block request without header or status");
-            free(request);
-            return;
-        }
-        start(request);
-    }
+    while (blk->in_flight < IN_FLIGHT_MAX && take(blk, queue))
+        ;
+    block_kick(blk->block);
+}
+
+static bool busy(const struct virtio_device *virtio)
+{
+    return ((const struct virtio_blk *)virtio)->in_flight;
+}
+
+static void drain(struct virtio_device *virtio)
+{
+    block_drain(((struct virtio_blk *)virtio)->block);
 }
 
 static void destroy(struct virtio_device *virtio)
@@ -256,8 +278,10 @@ static const struct virtio_ops blk_ops = {
     .type = TYPE_BLOCK,
     .class_code = 0x010000,
     .queue_count = 1,
-    .features = FEATURE_SEGMENT_MAX | FEATURE_BLOCK_SIZE | FEATURE_FLUSH,
+    .features = FEATURE_SEGMENT_MAX | FEATURE_BLOCK_SIZE | FEATURE_FLUSH | FEATURE_TOPOLOGY,
     .process = process,
+    .busy = busy,
+    .drain = drain,
     .destroy = destroy,
 };
 static const struct state_field fields[] = {
@@ -271,6 +295,9 @@ static void fill_config(struct virtio_blk *blk)
     store_le(config + CONFIG_CAPACITY, blk->block->size / SECTOR_SIZE, 8);
     store_le(config + CONFIG_SEGMENT_MAX, VIRTQUEUE_CHAIN_MAX - 2, 4);
     store_le(config + CONFIG_BLOCK_SIZE, blk->block->sector_size, 4);
+    while (blk->block->sector_size << config[CONFIG_PHYSICAL_EXPONENT] <
+           blk->block->physical_sector_size)
+        config[CONFIG_PHYSICAL_EXPONENT]++;
     if (blk->block->read_only) {
         blk->virtio.features |= FEATURE_READ_ONLY;
         return;

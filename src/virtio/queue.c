@@ -146,40 +146,6 @@ void virtqueue_want_notification(struct virtqueue *queue, struct memory *memory)
     atomic_thread_fence(memory_order_seq_cst);
 }
 
-static uint64_t vector_copy(const struct iovec *vector, unsigned count, uint64_t offset,
-                            uint8_t *bytes, uint64_t size, bool write)
-{
-    uint64_t done = 0;
-    for (unsigned i = 0; i < count && done < size; i++) {
-        if (offset >= vector[i].iov_len) {
-            offset -= vector[i].iov_len;
-            continue;
-        }
-        uint64_t room = vector[i].iov_len - offset;
-        uint64_t piece = size - done < room ? size - done : room;
-        uint8_t *buffer = (uint8_t *)vector[i].iov_base + offset;
-        if (write)
-            memcpy(buffer, bytes + done, piece);
-        else
-            memcpy(bytes + done, buffer, piece);
-        done += piece;
-        offset = 0;
-    }
-    return done;
-}
-
-uint64_t vector_read(const struct iovec *vector, unsigned count, uint64_t offset, void *bytes,
-                     uint64_t size)
-{
-    return vector_copy(vector, count, offset, bytes, size, false);
-}
-
-uint64_t vector_write(const struct iovec *vector, unsigned count, uint64_t offset,
-                      const void *bytes, uint64_t size)
-{
-    return vector_copy(vector, count, offset, (uint8_t *)bytes, size, true);
-}
-
 void vector_note_write(struct memory *memory, const struct iovec *vector, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)

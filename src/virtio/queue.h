@@ -4,10 +4,9 @@
 #ifndef NACRE_VIRTIO_QUEUE_H
 #define NACRE_VIRTIO_QUEUE_H
 
+#include "base/iovec.h"
 #include "base/state.h"
 #include "memory/memory.h"
-
-#include <sys/uio.h>
 
 #define VIRTQUEUE_SIZE_MAX  256
 #define VIRTQUEUE_CHAIN_MAX 256 /* descriptors of one request */
@@ -51,11 +50,6 @@ bool virtqueue_wants_interrupt(struct virtqueue *queue, struct memory *memory);
 /* Asks for a notification when the driver adds more (event index): before the device goes idle. */
 void virtqueue_want_notification(struct virtqueue *queue, struct memory *memory);
 
-/* Copies to or from an io vector, from byte `offset` on; returns the bytes copied. */
-uint64_t vector_read(const struct iovec *vector, unsigned count, uint64_t offset, void *bytes,
-                     uint64_t size);
-uint64_t vector_write(const struct iovec *vector, unsigned count, uint64_t offset,
-                      const void *bytes, uint64_t size);
 /* Tells memory that the device has written these buffers. */
 void vector_note_write(struct memory *memory, const struct iovec *vector, unsigned count);
 

@@ -22,6 +22,7 @@
 #define ISR_QUEUE          1u
 #define ISR_CONFIG         2u
 #define NO_VECTOR          0xffff
+#define PCI_COMMAND_END    6 /* configuration bytes up to the command register */
 
 enum capability_type {
     CAPABILITY_COMMON = 1,
@@ -78,15 +79,16 @@ void virtio_break(struct virtio_device *device, const char *why)
     signal_driver(device, device->config_vector, ISR_CONFIG);
 }
 
-static bool is_running(const struct virtio_device *device)
+bool virtio_running(const struct virtio_device *device)
 {
-    return (device->status & (STATUS_DRIVER_OK | STATUS_NEEDS_RESET)) == STATUS_DRIVER_OK;
+    return (device->status & (STATUS_DRIVER_OK | STATUS_NEEDS_RESET)) == STATUS_DRIVER_OK &&
+           !device->resetting && pci_bus_master(&device->pci);
 }
 
 bool virtio_take(struct virtio_device *device, unsigned queue, struct virtqueue_chain *chain)
 {
     struct virtqueue *ring = &device->queues[queue];
-    if (!is_running(device))
+    if (!virtio_running(device))
         return false;
     int result = virtqueue_take(ring, virtio_memory(device), chain);
     if (result == 0) {
@@ -101,7 +103,7 @@ bool virtio_take(struct virtio_device *device, unsigned queue, struct virtqueue_
 void virtio_give(struct virtio_device *device, unsigned queue, uint16_t head, uint32_t written)
 {
     struct virtqueue *ring = &device->queues[queue];
-    if (!is_running(device))
+    if (!virtio_running(device))
         return;
     if (virtqueue_give(ring, virtio_memory(device), head, written) < 0)
         virtio_break(device, "used ring outside memory");
@@ -118,7 +120,7 @@ static void process_notified(void *opaque)
     unsigned queues = atomic_exchange(&device->notified, 0);
     pthread_mutex_lock(&device->lock);
     for (unsigned i = 0; i < device->ops->queue_count; i++)
-        if (queues >> i & 1 && device->queues[i].enabled && is_running(device))
+        if (queues >> i & 1 && device->queues[i].enabled && virtio_running(device))
             device->ops->process(device, i);
     pthread_mutex_unlock(&device->lock);
 }
@@ -136,7 +138,7 @@ static void notify(struct virtio_device *device, unsigned queue)
 
 static void device_reset(struct virtio_device *device)
 {
-    device->generation++;
+    device->resetting = false;
     device->status = device->isr = 0;
     device->driver_features = 0;
     device->queue_select = 0;
@@ -144,9 +146,25 @@ static void device_reset(struct virtio_device *device)
     device->config_vector = NO_VECTOR;
     for (unsigned i = 0; i < VIRTIO_QUEUES_MAX; i++)
         virtqueue_reset(&device->queues[i]);
-    if (device->ops->reset)
-        device->ops->reset(device);
     pci_set_intx(&device->pci, 0);
+}
+
+/*
+ * A read in flight would land in memory that its owner has long given to others. So the reset waits
+ * for it, and the status shows 0 only then, for which a driver looks: §4.1.4.3.1, §2.4.
+ */
+static void request_reset(struct virtio_device *device)
+{
+    if (device->ops->busy && device->ops->busy(device))
+        device->resetting = true;
+    else
+        device_reset(device);
+}
+
+void virtio_settled(struct virtio_device *device)
+{
+    if (device->resetting)
+        device_reset(device);
 }
 
 static uint32_t feature_word(uint64_t features, uint32_t select)
@@ -183,7 +201,7 @@ static void common_image(const struct virtio_device *device, uint8_t *image)
 static void write_status(struct virtio_device *device, uint8_t value)
 {
     if (!value) {
-        device_reset(device);
+        request_reset(device);
         return;
     }
     bool unknown = device->driver_features & ~device->features;
@@ -302,7 +320,7 @@ static void registers_write(void *opaque, uint64_t offset, uint64_t value, unsig
         return;
     }
     pthread_mutex_lock(&device->lock);
-    if (offset < COMMON_SIZE)
+    if (offset < COMMON_SIZE && !device->resetting)
         common_write(device, (unsigned)offset, value, size);
     pthread_mutex_unlock(&device->lock);
 }
@@ -341,6 +359,10 @@ static void config_written(struct pci_device *pci, unsigned offset, unsigned siz
 {
     struct virtio_device *device = (struct virtio_device *)pci;
     uint32_t window, length;
+    /* What was offered while the device was not allowed to read memory still waits. */
+    if (offset < PCI_COMMAND_END && pci_bus_master(pci))
+        for (unsigned i = 0; i < device->ops->queue_count; i++)
+            notify(device, i);
     if (!is_access_data(device, offset) || !access_window(pci, &window, &length))
         return;
     registers_write(device, window, load_le(pci->config + device->access_capability + 16, length),
@@ -379,6 +401,11 @@ static void add_capabilities(struct virtio_device *device)
 static void virtio_reset(struct device *device)
 {
     struct virtio_device *virtio = (struct virtio_device *)device;
+    pthread_mutex_lock(&virtio->lock);
+    virtio->resetting = true;
+    pthread_mutex_unlock(&virtio->lock);
+    if (virtio->ops->drain)
+        virtio->ops->drain(virtio);
     pthread_mutex_lock(&virtio->lock);
     device_reset(virtio);
     pthread_mutex_unlock(&virtio->lock);

@@ -26,8 +26,10 @@ struct virtio_ops {
     uint64_t features; /* beyond those every device here has */
     /* Loop thread, lock held: requests may wait in the queue. */
     void (*process)(struct virtio_device *device, unsigned queue);
-    /* Lock held: forget requests in flight; the guest has reset the device. Optional. */
-    void (*reset)(struct virtio_device *device);
+    /* Lock held: are requests in flight that may still touch guest memory? Optional. */
+    bool (*busy)(const struct virtio_device *device);
+    /* Loop thread, lock not held: waits for them. Optional, goes with busy. */
+    void (*drain)(struct virtio_device *device);
     void (*destroy)(struct virtio_device *device);
 };
 
@@ -40,7 +42,7 @@ struct virtio_device {
     uint32_t device_feature_select, driver_feature_select;
     uint16_t queue_select, config_vector;
     uint8_t status, isr;
-    uint32_t generation; /* counts resets: completions of an older life are dropped */
+    bool resetting; /* asked for; takes effect when no request is in flight any more */
     struct virtqueue queues[VIRTIO_QUEUES_MAX];
     uint8_t config[VIRTIO_CONFIG_MAX]; /* device-specific, read-only for the driver */
     unsigned config_size;
@@ -61,6 +63,10 @@ struct memory *virtio_memory(const struct virtio_device *device);
 void virtio_give(struct virtio_device *device, unsigned queue, uint16_t head, uint32_t written);
 /* As virtqueue_take, and breaks the device when the ring is broken. True: a request. */
 bool virtio_take(struct virtio_device *device, unsigned queue, struct virtqueue_chain *chain);
+/* The driver has started the device and may still be answered. Lock held. */
+bool virtio_running(const struct virtio_device *device);
+/* The device is not busy any more: a reset that waited takes effect. Lock held. */
+void virtio_settled(struct virtio_device *device);
 /* The driver broke a rule: DEVICE_NEEDS_RESET, and nothing more until it resets. §2.1.2 */
 void virtio_break(struct virtio_device *device, const char *why);
 

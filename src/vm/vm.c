@@ -330,6 +330,8 @@ void vm_destroy(struct vm *vm)
     if (!vm)
         return;
     vcpu_threads_destroy(&vm->threads);
+    /* What is in flight comes back to the devices while they are there. */
+    vm_devices_drain(&vm->devices);
     if (vm->bus_ready)
         bus_destroy(&vm->bus);
     for (unsigned i = 0; i < vm->group.count; i++)

@@ -10,16 +10,10 @@
 #include "cpu/control.h"
 #include "cpu/engine.h"
 #include "device/devices.h"
+#include "disk/block.h"
 
 #define VM_DISKS_MAX 8
 #define VM_NETS_MAX  8
-
-struct vm_disk {
-    const char *path;
-    const char *format; /* NULL: guess */
-    bool read_only;
-    bool direct;
-};
 
 struct vm_config {
     struct boot_options boot;
@@ -29,7 +23,7 @@ struct vm_config {
     const struct engine_ops
         *engine; /* runs first; all others too with engine_options.switch_every */
     struct engine_options engine_options;
-    struct vm_disk disks[VM_DISKS_MAX];
+    struct block_options disks[VM_DISKS_MAX];
     unsigned disk_count;
     const char *nets[VM_NETS_MAX]; /* as after --net */
     unsigned net_count;

@@ -39,13 +39,8 @@ static int create_disks(struct vm_devices *devices, const struct vm_config *conf
                         struct error *error)
 {
     for (unsigned i = 0; i < config->disk_count; i++) {
-        const struct block_options options = {
-            .path = config->disks[i].path,
-            .format = config->disks[i].format,
-            .read_only = config->disks[i].read_only,
-            .direct = config->disks[i].direct,
-            .guard = config->guard,
-        };
+        struct block_options options = config->disks[i];
+        options.guard = config->guard;
         devices->blocks[i] = block_open(&options, bus->loop, error);
         if (!devices->blocks[i])
             return -EINVAL;
@@ -88,6 +83,13 @@ int vm_devices_create(struct vm_devices *devices, const struct vm_config *config
     if (result == 0)
         result = create_nets(devices, config, bus, error);
     return result == 0 ? virtio_rng_create(devices->pci, error) : result;
+}
+
+void vm_devices_drain(struct vm_devices *devices)
+{
+    for (unsigned i = 0; i < VM_DISKS_MAX; i++)
+        if (devices->blocks[i])
+            block_drain(devices->blocks[i]);
 }
 
 void vm_devices_close(struct vm_devices *devices)

@@ -16,6 +16,8 @@ struct vm_devices {
 
 int vm_devices_create(struct vm_devices *devices, const struct vm_config *config, struct bus *bus,
                       struct error *error);
+/* Waits for what is in flight: before the devices go. */
+void vm_devices_drain(struct vm_devices *devices);
 /* Closes the back ends, after the bus and its devices are gone. */
 void vm_devices_close(struct vm_devices *devices);
 
