@@ -138,6 +138,24 @@ static void test_msrs_keep(void **state)
     assert_int_equal(bare->vcpu->segment_bases[SEG_FS], bare->vcpu->segments[SEG_FS].base);
 }
 
+/* No banks and never an error; kernels that look at a bank without counting find nothing. */
+static void test_machine_check_msrs(void **state)
+{
+    static const uint32_t quiet[] = {MSR_MCG_STATUS, MSR_MCG_CTL, MSR_MC0_CTL, MSR_MC0_CTL + 127,
+                                     MSR_MC0_CTL2 + 31};
+    struct bare *bare = *state;
+    uint64_t value = 1;
+    assert_true(msr_read(bare->vcpu, MSR_MCG_CAP, &value));
+    assert_int_equal(value, 0);
+    assert_false(msr_write(bare->vcpu, MSR_MCG_CAP, 1));
+    assert_raised(bare->vcpu, VECTOR_GP, 0);
+    for (unsigned i = 0; i < ARRAY_SIZE(quiet); i++) {
+        assert_true(msr_write(bare->vcpu, quiet[i], ~UINT64_C(0)));
+        assert_true(msr_read(bare->vcpu, quiet[i], &value));
+        assert_int_equal(value, 0);
+    }
+}
+
 static void test_efer_under_paging(void **state)
 {
     struct bare *bare = *state;
@@ -292,6 +310,7 @@ int main(void)
         TEST(test_rflags),
         TEST(test_msrs_refused),
         TEST(test_msrs_keep),
+        TEST(test_machine_check_msrs),
         TEST(test_efer_under_paging),
         TEST(test_tsc),
         TEST(test_cpuid),

@@ -68,16 +68,21 @@ static void push64_register(struct vcpu *vcpu, const struct op *op)
 {
     uint64_t pointer = vcpu->registers[GPR_RSP] - 8;
     enum mmu_status status = access_store64(vcpu, pointer, register_get64(vcpu, op->destination));
-    if (likely(status != MMU_FAULT))
-        vcpu->registers[GPR_RSP] = pointer;
+    if (unlikely(status == MMU_FAULT)) {
+        stack_fault(vcpu);
+        FAULT(vcpu, op);
+    }
+    vcpu->registers[GPR_RSP] = pointer;
     NEXT_AFTER_STORE(vcpu, op, status);
 }
 
 static void pop64_register(struct vcpu *vcpu, const struct op *op)
 {
     uint64_t value;
-    if (unlikely(access_load64(vcpu, vcpu->registers[GPR_RSP], &value) != MMU_OK))
+    if (unlikely(access_load64(vcpu, vcpu->registers[GPR_RSP], &value) != MMU_OK)) {
+        stack_fault(vcpu);
         FAULT(vcpu, op);
+    }
     vcpu->registers[GPR_RSP] += 8;
     register_set64(vcpu, op->destination, value);
     NEXT(vcpu, op);
@@ -215,7 +220,7 @@ static inline enum mmu_status enter_frame_work(struct vcpu *vcpu, const struct o
     /* The new top must be writable. */
     if (status != MMU_FAULT && (!stack_address(vcpu, final, size, true, &linear) ||
                                 !mmu_probe_write(vcpu, linear, size, vcpu->mmu_mode)))
-        status = MMU_FAULT;
+        status = stack_fault(vcpu);
     if (status == MMU_FAULT) {
         vcpu->registers[GPR_RSP] = old_rsp;
         return MMU_FAULT;

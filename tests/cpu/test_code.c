@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What instructions do that the host cannot be compared with: faults on the stack, RF, segment
+ * overrides with limits. */
+#include "code.h"
+
+#define NON_CANONICAL UINT64_C(0x0000800000000000)
+
+enum { DATA = 0x20000 };
+
+/* The stack faults as #SS where other addresses give #GP. APM vol. 2 §8.2.13 */
+static void test_stack_not_canonical(void **state)
+{
+    static const struct {
+        uint8_t code[4];
+        int64_t above; /* of rSP, from the address that is not canonical */
+    } cases[] = {
+        {{0x50, 0x90, 0x90, 0x90}, 8}, /* push rax */
+        {{0x58, 0x90, 0x90, 0x90}, 0}, /* pop rax */
+        {{0x66, 0x58, 0x90, 0x90}, 0}, /* pop ax */
+        {{0x6a, 0x01, 0x90, 0x90}, 8}, /* push 1 */
+        {{0xff, 0x33, 0x90, 0x90}, 8}, /* push [rbx] */
+        {{0x8f, 0x03, 0x90, 0x90}, 0}, /* pop [rbx] */
+        {{0x9c, 0x90, 0x90, 0x90}, 8}, /* pushf */
+        {{0xc3, 0x90, 0x90, 0x90}, 0}, /* ret */
+        {{0xff, 0xd3, 0x90, 0x90}, 8}, /* call rbx */
+        {{0xe8, 0x00, 0x00, 0x00}, 8}, /* call (its last byte comes from the HLT's place) */
+        {{0xc8, 0x00, 0x00, 0x00}, 8}, /* enter 0, 0 */
+        {{0x48, 0xcf, 0x90, 0x90}, 0}, /* iretq */
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        void *fresh;
+        assert_int_equal(code_setup_long(&fresh), 0);
+        struct bare *bare = fresh;
+        struct vcpu *vcpu = bare->vcpu;
+        bare_set_gate(bare, VECTOR_SS, SELECTOR_LONG_CODE, HANDLER + VECTOR_SS * 16,
+                      ACCESS_INTERRUPT_GATE, 1); /* a good stack to fault on */
+        vcpu->registers[GPR_RBX] = DATA;
+        vcpu->registers[GPR_RSP] = NON_CANONICAL + (uint64_t)cases[i].above;
+        const uint64_t rsp = vcpu->registers[GPR_RSP];
+        assert_int_equal(code_run(bare, cases[i].code, sizeof(cases[i].code)), VECTOR_SS);
+        assert_int_equal(code_stack(bare, 0, 8), 0);    /* error code */
+        assert_int_equal(code_stack(bare, 1, 8), CODE); /* the instruction is to be restarted */
+        assert_int_equal(code_stack(bare, 4, 8), rsp);
+        bare_teardown(&fresh);
+    }
+}
+
+/* RF is for the instruction behind an IRET alone, also when nothing watches for breakpoints. */
+static void test_resume_flag(void **state)
+{
+    struct bare *bare = *state;
+    struct vcpu *vcpu = bare->vcpu;
+    const uint64_t frame[] = {CODE + 2, SELECTOR_LONG_CODE, RFLAGS_FIXED | RFLAGS_RF, STACK,
+                              SELECTOR_DATA};
+    vcpu->registers[GPR_RSP] = STACK - sizeof(frame);
+    for (unsigned i = 0; i < ARRAY_SIZE(frame); i++)
+        bare_store(bare, STACK - sizeof(frame) + i * 8, frame[i], 8);
+    /* iretq; nop; int 0x21 */
+    assert_int_equal(CODE_RUN(bare, 0x48, 0xcf, 0x90, 0xcd, 0x21), 0x21);
+    assert_int_equal(code_stack(bare, 0, 8), CODE + 5);
+    assert_int_equal(code_stack(bare, 2, 8), RFLAGS_FIXED);
+}
+
+static void test_xlat_override(void **state)
+{
+    struct bare *bare = *state;
+    struct vcpu *vcpu = bare->vcpu;
+    vcpu->segments[SEG_FS].base = 0x100;
+    vcpu_update_mode(vcpu);
+    vcpu->registers[GPR_RBX] = DATA;
+    vcpu->registers[GPR_RAX] = 2;
+    bare_store(bare, DATA + 2, 0x11, 1);
+    bare_store(bare, DATA + 0x102, 0x22, 1);
+    assert_int_equal(CODE_RUN(bare, 0x64, 0xd7), CODE_END); /* xlat fs:[rbx + al] */
+    assert_int_equal(vcpu->registers[GPR_RAX], 0x22);
+    vcpu->registers[GPR_RAX] = 2;
+    assert_int_equal(CODE_RUN(bare, 0xd7), CODE_END);
+    assert_int_equal(vcpu->registers[GPR_RAX], 0x11);
+}
+
+/* Beside flat segments one that is overridden keeps its base and its limit. */
+static void test_string_override(void **state)
+{
+    struct bare *bare = *state;
+    struct vcpu *vcpu = bare->vcpu;
+    vcpu->segments[SEG_FS].base = DATA;
+    vcpu->segments[SEG_FS].limit = 0xff;
+    vcpu_update_mode(vcpu);
+    assert_true(vcpu->code_mode & CODE_MODE_FLAT);
+    bare_store(bare, DATA + 0xff, 0x5a, 1);
+    vcpu->registers[GPR_RSI] = 0xff;
+    vcpu->registers[GPR_RDI] = DATA + 0x1000;
+    assert_int_equal(CODE_RUN(bare, 0x64, 0xa4), CODE_END); /* movsb es:[edi], fs:[esi] */
+    assert_int_equal(bare_load(bare, DATA + 0x1000, 1), 0x5a);
+    assert_int_equal(vcpu->registers[GPR_RSI], 0x100);
+    assert_int_equal(CODE_RUN(bare, 0x64, 0xac), VECTOR_GP); /* lodsb fs:[esi] */
+    assert_int_equal(CODE_RUN(bare, 0x64, 0x6e), VECTOR_GP); /* outsb dx, fs:[esi] */
+}
+
+int main(void)
+{
+#define TEST(name, mode) cmocka_unit_test_setup_teardown(name, code_setup_##mode, bare_teardown)
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_stack_not_canonical),
+        TEST(test_resume_flag, long),
+        TEST(test_xlat_override, long),
+        TEST(test_string_override, protected),
+    };
+    return cmocka_run_group_tests_name("code", tests, NULL, NULL);
+}
