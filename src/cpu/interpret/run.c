@@ -128,6 +128,8 @@ static uint64_t breakpoints_at(const struct vcpu *vcpu, uint64_t linear)
 
 static inline void block_run(struct vcpu *vcpu, struct block *block)
 {
+    vcpu->rflags &=
+        ~RFLAGS_RF; /* before the first instruction ends: it may be an IRET that sets it */
     vcpu->registers[REGISTER_BLOCK] = vcpu->rip;
     vcpu_count(vcpu, block->op_count);
     block->ops[0].run(vcpu, block->ops);
@@ -154,7 +156,6 @@ static void step_one(struct vcpu *vcpu)
     interpreter->chain_from = NULL;
     if (!block)
         return;
-    vcpu->rflags &= ~RFLAGS_RF; /* before it runs: IRET may set it anew */
     vcpu->trap_shadow = false;
     block_run(vcpu, block);
     interpreter->chain_from = NULL;
