@@ -228,33 +228,55 @@ static void clear32(struct vcpu *vcpu, const struct op *op)
         [FORM_REGISTER] = FORM_ROW(name, register), [FORM_MEMORY] = FORM_ROW(name, memory), \
     }
 
-static const struct {
-    ZydisMnemonic mnemonic;
-    op_handler *handlers[FORM_COUNT][4]; /* by form, then by size_index() */
-} instructions[] = {
-    {ZYDIS_MNEMONIC_ADD, BINARY_FORMS(add)},   {ZYDIS_MNEMONIC_ADC, BINARY_FORMS(adc)},
-    {ZYDIS_MNEMONIC_SUB, BINARY_FORMS(sub)},   {ZYDIS_MNEMONIC_SBB, BINARY_FORMS(sbb)},
-    {ZYDIS_MNEMONIC_AND, BINARY_FORMS(and)},   {ZYDIS_MNEMONIC_OR, BINARY_FORMS(or)},
-    {ZYDIS_MNEMONIC_XOR, BINARY_FORMS(xor)},   {ZYDIS_MNEMONIC_CMP, BINARY_FORMS(cmp)},
-    {ZYDIS_MNEMONIC_TEST, BINARY_FORMS(test)}, {ZYDIS_MNEMONIC_INC, UNARY_FORMS(inc)},
-    {ZYDIS_MNEMONIC_DEC, UNARY_FORMS(dec)},    {ZYDIS_MNEMONIC_NEG, UNARY_FORMS(neg)},
-    {ZYDIS_MNEMONIC_NOT, UNARY_FORMS(not )},
+enum {
+    ALU_NONE,
+    ALU_ADD,
+    ALU_ADC,
+    ALU_SUB,
+    ALU_SBB,
+    ALU_AND,
+    ALU_OR,
+    ALU_XOR,
+    ALU_CMP,
+    ALU_TEST,
+    ALU_INC,
+    ALU_DEC,
+    ALU_NEG,
+    ALU_NOT,
+};
+
+/* Every instruction of the guest comes by here when it is decoded: no search. */
+static const uint8_t instructions[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
+    [ZYDIS_MNEMONIC_ADD] = ALU_ADD,   [ZYDIS_MNEMONIC_ADC] = ALU_ADC,
+    [ZYDIS_MNEMONIC_SUB] = ALU_SUB,   [ZYDIS_MNEMONIC_SBB] = ALU_SBB,
+    [ZYDIS_MNEMONIC_AND] = ALU_AND,   [ZYDIS_MNEMONIC_OR] = ALU_OR,
+    [ZYDIS_MNEMONIC_XOR] = ALU_XOR,   [ZYDIS_MNEMONIC_CMP] = ALU_CMP,
+    [ZYDIS_MNEMONIC_TEST] = ALU_TEST, [ZYDIS_MNEMONIC_INC] = ALU_INC,
+    [ZYDIS_MNEMONIC_DEC] = ALU_DEC,   [ZYDIS_MNEMONIC_NEG] = ALU_NEG,
+    [ZYDIS_MNEMONIC_NOT] = ALU_NOT,
+};
+
+/* By instruction, form, and size_index() of the operands. */
+static op_handler *const handlers[][FORM_COUNT][4] = {
+    [ALU_ADD] = BINARY_FORMS(add), [ALU_ADC] = BINARY_FORMS(adc), [ALU_SUB] = BINARY_FORMS(sub),
+    [ALU_SBB] = BINARY_FORMS(sbb), [ALU_AND] = BINARY_FORMS(and), [ALU_OR] = BINARY_FORMS(or),
+    [ALU_XOR] = BINARY_FORMS(xor), [ALU_CMP] = BINARY_FORMS(cmp), [ALU_TEST] = BINARY_FORMS(test),
+    [ALU_INC] = UNARY_FORMS(inc),  [ALU_DEC] = UNARY_FORMS(dec),  [ALU_NEG] = UNARY_FORMS(neg),
+    [ALU_NOT] = UNARY_FORMS(not ),
 };
 
 op_handler *select_alu(struct selection *selection)
 {
-    for (unsigned i = 0; i < ARRAY_SIZE(instructions); i++) {
-        if (instructions[i].mnemonic != selection->instruction.mnemonic)
-            continue;
-        enum operand_form form = selection_form(selection);
-        if (form == FORM_OTHER)
-            return NULL;
-        unsigned size = selection->operands[0].size / 8;
-        const struct op *op = selection->op;
-        if (instructions[i].mnemonic == ZYDIS_MNEMONIC_XOR && form == FORM_REGISTER_REGISTER &&
-            op->destination == op->source && size >= 4)
-            return clear32;
-        return instructions[i].handlers[form][size_index(size)];
-    }
-    return NULL;
+    unsigned instruction = instructions[selection->instruction.mnemonic];
+    if (instruction == ALU_NONE)
+        return NULL;
+    enum operand_form form = selection_form(selection);
+    if (form == FORM_OTHER)
+        return NULL;
+    unsigned size = selection->operands[0].size / 8;
+    const struct op *op = selection->op;
+    if (instruction == ALU_XOR && form == FORM_REGISTER_REGISTER && op->destination == op->source &&
+        size >= 4)
+        return clear32;
+    return handlers[instruction][form][size_index(size)];
 }
