@@ -9,7 +9,7 @@ _nacre()
         --kernel|--initrd|--disk) COMPREPLY=($(compgen -f -- "$word")); return ;;
         esac
         case ${COMP_WORDS[1]} in
-        run) words='--kernel --initrd --append --cpus --memory --cpu --disk --net --serial --engine --engine-switch-every --code-cache --perf-map --stats --trace --no-hpet --no-reboot --quiet --help' ;;
+        run) words='--kernel --initrd --append --cpus --memory --cpu --disk --net --serial --console --engine --engine-switch-every --code-cache --perf-map --stats --trace --no-hpet --no-reboot --quiet --help' ;;
         doctor) words='--help' ;;
         completion) words='--help' ;;
         manual) words='--help' ;;

@@ -24,6 +24,7 @@
 struct loop_watch {
     struct loop *loop;
     int fd;
+    bool paused;  /* not in the epoll set */
     bool removed; /* waits for the end of the batch that may still name it */
     void (*ready)(void *opaque, uint32_t events);
     void *opaque;
@@ -199,14 +200,22 @@ struct loop_watch *loop_watch_add(struct loop *loop, int fd, uint32_t events,
 void loop_watch_change(struct loop_watch *watch, uint32_t events)
 {
     struct epoll_event event = {.events = events, .data.ptr = watch};
-    epoll_ctl(watch->loop->epoll_fd, EPOLL_CTL_MOD, watch->fd, &event);
+    int operation = watch->paused ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
+    /* In the set, even without events, a descriptor whose other end is closed is reported forever.
+     */
+    if (!events && !watch->paused)
+        operation = EPOLL_CTL_DEL;
+    if (events || !watch->paused)
+        epoll_ctl(watch->loop->epoll_fd, operation, watch->fd, &event);
+    watch->paused = !events;
 }
 
 void loop_watch_remove(struct loop_watch *watch)
 {
     if (!watch)
         return;
-    epoll_ctl(watch->loop->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
+    if (!watch->paused)
+        epoll_ctl(watch->loop->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
     watch->removed = true;
     watch->next_removed = watch->loop->removed;
     watch->loop->removed = watch;

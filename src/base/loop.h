@@ -29,6 +29,7 @@ int loop_post(struct loop *loop, void (*function)(void *opaque), void *opaque);
 /*
  * Watches fd for EPOLLIN, EPOLLOUT ... (events). The descriptor stays the caller's. Add, change
  * and remove belong on the loop's thread, or before loop_run(). NULL with *error on failure.
+ * Changing to no events pauses the watch: not even an error or a hang-up is reported then.
  */
 struct loop_watch *loop_watch_add(struct loop *loop, int fd, uint32_t events,
                                   void (*ready)(void *opaque, uint32_t events), void *opaque,

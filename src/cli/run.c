@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* nacre run: boots one machine in the foreground. */
 #include "cli/run_options.h"
-#include "cli/terminal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +14,7 @@
 /* A running foreground machine. */
 struct session {
     struct loop *loop;
-    struct terminal *terminal;
+    struct console *serial, *console;
     struct vm *vm;
     int signal_fd, signal_number;
     struct loop_watch *signal_watch;
@@ -81,33 +80,38 @@ static int watch_signals(struct session *session, struct error *error)
     return 0;
 }
 
-static int create_terminal(struct session *session, struct run_options *options,
+/* NULL in *console when nobody is to be at the other end. */
+static int create_console(struct session *session, const struct console_config *config,
+                          struct console **console, struct error *error)
+{
+    if (!config->ops)
+        return 0;
+    *console = console_create(config, session->loop, session_quit, session, error);
+    return *console ? 0 : -EIO;
+}
+
+static int create_consoles(struct session *session, struct run_options *options,
                            struct error *error)
 {
-    if (options->serial == SERIAL_NONE)
-        return 0;
-    session->terminal = terminal_create(session->loop, options->serial == SERIAL_STDIO,
-                                        session_quit, session, error);
-    if (!session->terminal)
-        return -EIO;
-    options->vm.serial = (struct serial_config){
-        .transmit = terminal_transmit, .drained = terminal_drained, .opaque = session->terminal};
-    return 0;
+    int result = create_console(session, &options->serial, &session->serial, error);
+    if (result == 0)
+        result = create_console(session, &options->console, &session->console, error);
+    options->vm.serial = session->serial;
+    options->vm.console = session->console;
+    return result;
 }
 
 /* Only when nothing else is wrong: this empties a file and changes the terminal's mode. */
-static int attach_terminal(struct session *session, const struct run_options *options,
-                           struct error *error)
+static int connect_consoles(struct session *session, struct error *error)
 {
-    if (!session->terminal)
-        return 0;
-    int output = STDOUT_FILENO;
-    if (options->serial == SERIAL_FILE)
-        output = open(options->serial_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (output < 0)
-        return error_set(error, errno, "--serial file:%s: %s", options->serial_path,
-                         strerror(errno));
-    return terminal_attach(session->terminal, vm_serial(session->vm), output, error);
+    int result = session->serial ? console_connect(session->serial, error) : 0;
+    return result == 0 && session->console ? console_connect(session->console, error) : result;
+}
+
+static void restore_consoles(struct session *session)
+{
+    console_restore(session->serial);
+    console_restore(session->console);
 }
 
 static int exit_code_of(const struct session *session)
@@ -154,7 +158,7 @@ static int run_prepared(struct session *session, const struct run_options *optio
         fprintf(stderr, "nacre: %s\n", error.message);
     } else {
         loop_run(session->loop);
-        terminal_restore(session->terminal);
+        restore_consoles(session);
         if (options->stats)
             vm_print_stats(session->vm, stderr);
         code = exit_code_of(session);
@@ -166,16 +170,17 @@ static int run_session(struct session *session, struct run_options *options, str
 {
     struct error error = {0};
     int code;
-    if (watch_signals(session, &error) < 0 || create_terminal(session, options, &error) < 0)
+    if (watch_signals(session, &error) < 0 || create_consoles(session, options, &error) < 0)
         return failure_code(&error);
     session->vm = vm_create(&options->vm, session->loop, log, &error);
-    if (!session->vm || attach_terminal(session, options, &error) < 0)
+    if (!session->vm || connect_consoles(session, &error) < 0)
         code = failure_code(&error);
     else
         code = run_prepared(session, options);
-    /* The vcpus first: one may be writing to the terminal. */
+    /* The vcpus first: one may be writing to a console. */
     vm_destroy(session->vm);
-    terminal_destroy(session->terminal);
+    console_destroy(session->serial);
+    console_destroy(session->console);
     loop_watch_remove(session->signal_watch);
     close(session->signal_fd);
     return code;
@@ -195,13 +200,10 @@ static int run(int argc, char **argv)
     int result = options_parse(&command_run, &options, argc, argv, &error);
     if (result > 0)
         return EXIT_CODE_OK;
-    if (result == 0 && !options.vm.boot.kernel)
-        result = error_set(&error, EINVAL, "--kernel: is missing; say what to boot");
-    if (result == 0 && !(options.vm.engine = engine_choose(options.engine, &error)))
-        result = -error.code;
+    if (result == 0)
+        result = run_options_settle(&options, &error);
     if (result < 0)
         return failure_code(&error);
-    options.vm.boot.cpu_count = options.vm.cpu_count;
     struct session session = {.loop = loop_create(&error)};
     if (!session.loop) {
         fprintf(stderr, "nacre: %s\n", error.message);

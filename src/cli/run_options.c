@@ -119,16 +119,29 @@ static int set_stats(void *target, const char *text, struct error *error)
 static int set_serial(void *target, const char *text, struct error *error)
 {
     struct run_options *options = target;
-    if (!strcmp(text, "stdio")) {
-        options->serial = SERIAL_STDIO;
-    } else if (!strcmp(text, "none")) {
-        options->serial = SERIAL_NONE;
-    } else if (!strncmp(text, "file:", 5) && text[5]) {
-        options->serial = SERIAL_FILE;
-        options->serial_path = text + 5;
-    } else {
-        return error_set(error, EINVAL, "--serial %s: must be stdio, none or file:PATH", text);
-    }
+    options->serial_chosen = true;
+    return console_parse("serial", (char *)text, &options->serial, error);
+}
+
+static int set_console(void *target, const char *text, struct error *error)
+{
+    struct run_options *options = target;
+    return console_parse("console", (char *)text, &options->console, error);
+}
+
+int run_options_settle(struct run_options *options, struct error *error)
+{
+    if (!options->vm.boot.kernel)
+        return error_set(error, EINVAL, "--kernel: is missing; say what to boot");
+    if (!options->serial_chosen && !console_is_stdio(&options->console))
+        console_parse("serial", (char[]){"stdio"}, &options->serial, error);
+    if (console_is_stdio(&options->serial) && console_is_stdio(&options->console))
+        return error_set(error, EINVAL,
+                         "--console stdio: --serial has the terminal already; give it another end");
+    options->vm.engine = engine_choose(options->engine, error);
+    if (!options->vm.engine)
+        return -EINVAL;
+    options->vm.boot.cpu_count = options->vm.cpu_count;
     return 0;
 }
 
@@ -201,7 +214,9 @@ const struct option_spec run_option_table[] = {
      set_disk},
     {"net", "user[,SETTING...]", "NAT network; hostfwd=tcp:127.0.0.1:2222-:22, restrict=on",
      set_net},
-    {"serial", "WHERE", "first serial port: stdio (default), none, file:PATH", set_serial},
+    {"serial", "WHERE", "first serial port (ttyS0): " CONSOLE_SYNTAX " (stdio)", set_serial},
+    {"console", "WHERE",
+     "virtio console (hvc0), the same places (none; with stdio, no serial port)", set_console},
     {"engine", "NAME", "what runs the guest's code: auto (default), a name, or help to list them",
      set_engine},
     {"engine-switch-every", "N", "let all engines take turns, N instructions each (for tests)",

@@ -6,17 +6,18 @@
 #include "cli/cli.h"
 #include "vm/vm.h"
 
-enum serial_kind { SERIAL_STDIO, SERIAL_NONE, SERIAL_FILE };
-
 struct run_options {
     struct vm_config vm;
-    enum serial_kind serial;
-    const char *serial_path;
+    struct console_config serial, console;
+    bool serial_chosen;
     const char *engine; /* NULL: auto */
     bool stats;         /* print what the engines have counted at the end */
     bool quiet;
 };
 
 extern const struct option_spec run_option_table[];
+
+/* After parsing: what depends on several options, and defaults. -errno with *error. */
+int run_options_settle(struct run_options *options, struct error *error);
 
 #endif

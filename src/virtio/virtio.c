@@ -85,6 +85,13 @@ bool virtio_running(const struct virtio_device *device)
            !device->resetting && pci_bus_master(&device->pci);
 }
 
+void virtio_config_changed(struct virtio_device *device)
+{
+    device->config_generation++;
+    if (virtio_running(device))
+        signal_driver(device, device->config_vector, ISR_CONFIG);
+}
+
 bool virtio_take(struct virtio_device *device, unsigned queue, struct virtqueue_chain *chain)
 {
     struct virtqueue *ring = &device->queues[queue];
@@ -187,7 +194,7 @@ static void common_image(const struct virtio_device *device, uint8_t *image)
     store_le(image + COMMON_CONFIG_VECTOR, device->config_vector, 2);
     store_le(image + COMMON_QUEUE_COUNT, device->ops->queue_count, 2);
     image[COMMON_STATUS] = device->status;
-    image[COMMON_GENERATION] = 0;
+    image[COMMON_GENERATION] = device->config_generation;
     store_le(image + COMMON_QUEUE_SELECT, device->queue_select, 2);
     store_le(image + COMMON_QUEUE_SIZE, queue->size, 2);
     store_le(image + COMMON_QUEUE_VECTOR, queue->vector, 2);
@@ -470,6 +477,7 @@ static const struct state_field fields[] = {
     STATE_FIELD(struct virtio_device, config_vector),
     STATE_FIELD(struct virtio_device, status),
     STATE_FIELD(struct virtio_device, isr),
+    STATE_FIELD(struct virtio_device, config_generation),
     STATE_STRUCT_ARRAY(struct virtio_device, queues, &virtqueue_state),
     STATE_BLOB(struct virtio_device, config),
 };

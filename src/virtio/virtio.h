@@ -42,7 +42,8 @@ struct virtio_device {
     uint32_t device_feature_select, driver_feature_select;
     uint16_t queue_select, config_vector;
     uint8_t status, isr;
-    bool resetting; /* asked for; takes effect when no request is in flight any more */
+    bool resetting;            /* asked for; takes effect when no request is in flight any more */
+    uint8_t config_generation; /* counts changes of config */
     struct virtqueue queues[VIRTIO_QUEUES_MAX];
     uint8_t config[VIRTIO_CONFIG_MAX]; /* device-specific, read-only for the driver */
     unsigned config_size;
@@ -67,6 +68,8 @@ bool virtio_take(struct virtio_device *device, unsigned queue, struct virtqueue_
 bool virtio_running(const struct virtio_device *device);
 /* The device is not busy any more: a reset that waited takes effect. Lock held. */
 void virtio_settled(struct virtio_device *device);
+/* Tells the driver that `config` is another now: §2.5.3, §4.1.4.3. Lock held. */
+void virtio_config_changed(struct virtio_device *device);
 /* The driver broke a rule: DEVICE_NEEDS_RESET, and nothing more until it resets. §2.1.2 */
 void virtio_break(struct virtio_device *device, const char *why);
 

@@ -363,8 +363,3 @@ void vm_print_stats(struct vm *vm, FILE *stream)
     for (unsigned i = 0; i < vm->group.count; i++)
         engine_print_stats(vm->group.vcpus[i], stream);
 }
-
-struct serial *vm_serial(struct vm *vm)
-{
-    return vm->devices.serial;
-}

@@ -7,6 +7,7 @@
 #include "base/thread.h"
 #include "boot/boot.h"
 #include "bus/bus.h"
+#include "console/console.h"
 #include "cpu/control.h"
 #include "cpu/engine.h"
 #include "device/devices.h"
@@ -29,7 +30,8 @@ struct vm_config {
     unsigned net_count;
     bool no_reboot;                   /* a guest reboot ends the VM */
     bool no_hpet;                     /* leave out the HPET and its ACPI table */
-    struct serial_config serial;      /* transmit NULL: nobody listens */
+    struct console *serial;           /* COM1's other end; NULL: nobody there. Outlives the VM */
+    struct console *console;          /* virtio-console; NULL: none. Outlives the VM */
     uint32_t trace;                   /* enum trace_kind bits */
     const struct thread_guard *guard; /* what each thread enters; NULL: none */
 };
@@ -61,7 +63,6 @@ enum vm_end vm_end(const struct vm *vm);
 /* One line about why a VM ended badly; empty otherwise. */
 const char *vm_report(const struct vm *vm);
 void vm_press_power(struct vm *vm);
-struct serial *vm_serial(struct vm *vm);
 /* What vcpus and engines have counted, a line each; also while they run. */
 void vm_print_stats(struct vm *vm, FILE *stream);
 

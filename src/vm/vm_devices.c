@@ -5,6 +5,7 @@
 #include "device/bridges.h"
 #include "device/hpet.h"
 #include "virtio/blk.h"
+#include "virtio/console.h"
 #include "virtio/net.h"
 #include "virtio/rng.h"
 
@@ -33,6 +34,37 @@ static int create_platform(const struct vm_config *config, struct bus *bus, stru
             return result;
     }
     return create_timers(config, bus, error);
+}
+
+static void serial_transmit(void *opaque, uint8_t byte)
+{
+    console_write(opaque, &byte, 1);
+}
+
+static void serial_drained(void *opaque)
+{
+    console_drained(opaque);
+}
+
+static unsigned serial_input(void *opaque, const uint8_t *bytes, unsigned count)
+{
+    return serial_receive(opaque, bytes, count);
+}
+
+/* COM1, with a console at its other end or none. */
+static int create_serial(struct console *console, struct bus *bus, struct error *error)
+{
+    struct serial_config config = {0};
+    if (console)
+        config = (struct serial_config){
+            .transmit = serial_transmit, .drained = serial_drained, .opaque = console};
+    struct serial *serial = serial_create(bus, &config, error);
+    if (!serial)
+        return -ENOMEM;
+    const struct console_sink sink = {.receive = serial_input, .opaque = serial};
+    if (console)
+        console_bind(console, &sink);
+    return 0;
 }
 
 static int create_disks(struct vm_devices *devices, const struct vm_config *config, struct bus *bus,
@@ -71,9 +103,9 @@ int vm_devices_create(struct vm_devices *devices, const struct vm_config *config
     int result = create_platform(config, bus, error);
     if (result < 0)
         return result;
-    devices->serial = serial_create(bus, &config->serial, error);
-    if (!devices->serial)
-        return -ENOMEM;
+    result = create_serial(config->serial, bus, error);
+    if (result < 0)
+        return result;
     devices->pci = pci_bus_create(bus, error);
     if (!devices->pci)
         return -ENOMEM;
@@ -82,6 +114,8 @@ int vm_devices_create(struct vm_devices *devices, const struct vm_config *config
         result = create_disks(devices, config, bus, error);
     if (result == 0)
         result = create_nets(devices, config, bus, error);
+    if (result == 0 && config->console)
+        result = virtio_console_create(devices->pci, config->console, error);
     return result == 0 ? virtio_rng_create(devices->pci, error) : result;
 }
 

@@ -9,7 +9,6 @@
 
 struct vm_devices {
     struct pci_bus *pci;
-    struct serial *serial;
     struct block *blocks[VM_DISKS_MAX];
     struct frame_backend *nets[VM_NETS_MAX];
 };

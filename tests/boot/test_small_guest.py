@@ -87,6 +87,18 @@ class Boot(unittest.TestCase):
         machine.expect(PROMPT, BOOT_SECONDS)
         self.assertIn("missing", machine.run("test -e /root/gone-after-reboot || echo missing"))
 
+    def test_virtio_console(self):
+        arguments = linux_arguments("--serial", "none", "--console", "stdio", append="quiet")
+        machine = Machine([word.replace("ttyS0", "hvc0") for word in arguments])
+        self.addCleanup(machine.close)
+        machine.expect(PROMPT, BOOT_SECONDS)
+        self.assertIn("hvc0", machine.run("cat /sys/class/tty/console/active; tty"))
+        text = machine.run("seq 20000 20999")
+        self.assertEqual(text.split()[-1000:], [str(i) for i in range(20000, 21000)])
+        machine.run("echo kernel-message >/dev/kmsg")
+        machine.send("poweroff -f\n")
+        self.assertEqual(machine.wait(), EXIT_POWER_OFF)
+
     def test_dhcp_lease(self):
         machine = self.boot("--net", "user")
         self.assertIn("10.0.2.15", machine.run("ifconfig eth0"))

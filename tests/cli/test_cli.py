@@ -7,7 +7,9 @@ Guests here are a few bytes of machine code in an ELF file with a PVH entry, mad
 
 import os
 import pty
+import re
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -93,7 +95,8 @@ class Words(Case):
         for option, values in {
             "--memory": ["", "0", "-1", "1", "5X", "1.5G", "99999999999999T", "4097", "512MM", "1000G"],
             "--cpus": ["", "0", "-1", "17", "2x", "99999999999999999999"],
-            "--serial": ["", "tape", "file:", "file:/no/such/folder/file"],
+            "--serial": ["", "tape", "file:", "file:/no/such/folder/file", "unix:", "unix:/no/such/socket", "pty:x"],
+            "--console": ["", "tape", "file:", "unix:/no/such/folder/s,server", "unix:/" + "x" * 120 + ",server"],
             "--cpu": ["", "z80"],
             "--engine": ["", "steam"],
             "--engine-switch-every": ["", "0", "-1", "many", "4294967296"],
@@ -232,6 +235,109 @@ class Serial(Case):
         self.assertEqual(process.wait(SECONDS), 128 + signal.SIGTERM)
         os.close(reader)
         os.close(writer)
+
+
+    def test_input_that_has_ended_costs_nothing(self):
+        """The event loop turned without end once the writer of a pipe was gone."""
+        process = subprocess.Popen(
+            [NACRE, "run", "--kernel", self.image(SLEEP), "--memory", "16M"],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        with process:
+            process.stderr.readline()
+            process.stdin.close()
+            time.sleep(0.2)
+
+            def ticks():
+                with open(f"/proc/{process.pid}/stat") as file:
+                    return sum(map(int, file.read().rsplit(")")[1].split()[11:13]))
+
+            before = ticks()
+            time.sleep(1)
+            used = ticks() - before
+            process.terminate()
+            self.assertEqual(process.wait(SECONDS), 128 + signal.SIGTERM)
+            self.assertLess(used, 20)
+
+
+class Consoles(Case):
+    """The other ends that are not standard input and output."""
+
+    def start(self, *arguments, code=ECHO):
+        process = subprocess.Popen(
+            [NACRE, "run", "--kernel", self.image(code), "--memory", "16M", *arguments],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.addCleanup(process.stderr.close)
+        self.addCleanup(lambda: process.poll() is None and process.kill())
+        return process
+
+    def echo(self, write, read, text):
+        write(text)
+        got = b""
+        while len(got) < len(text):
+            got += read(100)
+        self.assertEqual(got, text)
+
+    def test_pty_says_where_it_is(self):
+        process = self.start("--serial", "pty")
+        path = re.fullmatch(r"nacre: --serial is on (/dev/pts/\d+)", process.stderr.readline().strip())[1]
+        for text in (b"once", b"again"):
+            terminal = os.open(path, os.O_RDWR | os.O_NOCTTY)
+            self.echo(lambda text: os.write(terminal, text), lambda size: os.read(terminal, size), text)
+            os.close(terminal)
+        terminal = os.open(path, os.O_RDWR | os.O_NOCTTY)
+        os.write(terminal, b"q")
+        os.close(terminal)
+        self.assertEqual(process.wait(SECONDS), 0)
+
+    def connect(self, path):
+        connection = socket.socket(socket.AF_UNIX)
+        deadline = time.monotonic() + SECONDS
+        while connection.connect_ex(path) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return connection
+
+    def test_unix_server_after_a_kill(self):
+        path = os.path.join(self.folder, "socket")
+        process = self.start("--serial", f"unix:{path},server", code=SLEEP)
+        process.stderr.readline()
+        self.connect(path).close()
+        process.kill()
+        process.wait(SECONDS)
+        self.assertTrue(os.path.exists(path))
+        process = self.start("--serial", f"unix:{path},server")
+        process.stderr.readline()
+        for text in (b"once", b"again, q"):
+            with self.connect(path) as connection:
+                self.echo(connection.sendall, connection.recv, text)
+        self.assertEqual(process.wait(SECONDS), 0)
+        self.assertFalse(os.path.exists(path))
+
+    def test_unix_client(self):
+        path = os.path.join(self.folder, "socket")
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(path)
+            server.listen()
+            process = self.start("--serial", f"unix:{path}")
+            for text in (b"once", b"after a reconnect, q"):
+                with server.accept()[0] as connection:
+                    self.echo(connection.sendall, connection.recv, text)
+            self.assertEqual(process.wait(SECONDS), 0)
+
+    def test_a_busy_socket_is_refused(self):
+        path = os.path.join(self.folder, "socket")
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(path)
+            server.listen()
+            result = self.run_guest(POWER_OFF, "--serial", f"unix:{path},server")
+        self.assertEqual(result.returncode, 2)
+        self.assertIn(b"another process", result.stderr)
+
+    def test_one_terminal_for_two(self):
+        result = self.run_guest(POWER_OFF, "--serial", "stdio", "--console", "stdio")
+        self.assertEqual(result.returncode, 2)
+        self.assertIn(b"--console stdio", result.stderr)
 
 
 class Terminal(Case):

@@ -19,10 +19,6 @@
 
 enum action { PORT_WRITE, PORT_READ, MMIO_WRITE, MMIO_READ, MEMORY_WRITE, TURN, ACTION_COUNT };
 
-static void transmit(void *opaque, uint8_t byte)
-{
-}
-
 static void stop_loop(void *opaque)
 {
     loop_stop(opaque);
@@ -83,6 +79,17 @@ static void act(struct bus *bus, struct fuzz_input *input)
     }
 }
 
+/* The other end of the serial port and of the virtio console. */
+static struct console *open_console(struct loop *loop, struct error *error)
+{
+    char where[] = "file:/dev/null";
+    struct console_config config;
+    fuzz_require(loop && console_parse("console", where, &config, error) == 0, error);
+    struct console *console = console_create(&config, loop, NULL, NULL, error);
+    fuzz_require(console && console_connect(console, error) == 0, error);
+    return console;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
     struct fuzz_input input = {bytes, length};
@@ -94,12 +101,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     if (disk < 0 || ftruncate(disk, 65536) < 0)
         abort();
     snprintf(path, sizeof(path), "/proc/self/fd/%d", disk);
+    struct loop *loop = loop_create(&error);
+    struct console *console = open_console(loop, &error);
     const struct vm_config config = {
-        .serial = {.transmit = transmit},
+        .serial = console,
+        .console = console,
         .disks = {{.path = path}},
         .disk_count = 1,
     };
-    struct loop *loop = loop_create(&error);
     struct memory *memory = memory_create(MEMORY_SIZE, &error);
     fuzz_require(loop && memory && bus_init(&bus, memory, loop, NULL, &error) == 0, &error);
     fuzz_require(vm_devices_create(&devices, &config, &bus, &error) == 0, &error);
@@ -112,6 +121,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     vm_devices_close(&devices);
     turn(loop);
     bus_destroy(&bus);
+    console_destroy(console);
     loop_destroy(loop);
     memory_destroy(memory);
     close(disk);
