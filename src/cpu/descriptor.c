@@ -126,6 +126,14 @@ bool tss_interrupt_stack(struct vcpu *vcpu, unsigned number, uint64_t *pointer)
     return tss_read(vcpu, 0x24 + (number - 1) * 8, pointer, 8);
 }
 
+/* It stands at 0x66 of a 32- or 64-bit TSS; a 16-bit one has none. */
+bool tss_io_map(struct vcpu *vcpu, uint16_t *offset)
+{
+    if (!(vcpu->tr.attributes & BIT(3)) || vcpu->tr.limit < 0x67)
+        return raise_error(vcpu, VECTOR_GP, 0);
+    return mmu_read(vcpu, vcpu->tr.base + 0x66, offset, 2, MMU_SUPERVISOR) != MMU_FAULT;
+}
+
 bool stack_segment_check(struct vcpu *vcpu, uint16_t selector, unsigned cpl, unsigned vector,
                          struct descriptor *descriptor)
 {

@@ -120,6 +120,9 @@ bool tss_stack(struct vcpu *vcpu, unsigned level, uint64_t *pointer, uint16_t *s
 /* Interrupt stack table entry 1 to 7 of a 64-bit TSS. */
 bool tss_interrupt_stack(struct vcpu *vcpu, unsigned number, uint64_t *pointer);
 
+/* Where the I/O permission bitmap starts. #GP when the TSS has none. */
+bool tss_io_map(struct vcpu *vcpu, uint16_t *offset);
+
 /* Checks an SS for privilege level cpl; errors are #TS or #GP (`vector`), #SS when not present. */
 bool stack_segment_check(struct vcpu *vcpu, uint16_t selector, unsigned cpl, unsigned vector,
                          struct descriptor *descriptor);

@@ -4,6 +4,7 @@
 #include "cpu/descriptor.h"
 #include "cpu/exception.h"
 #include "cpu/segmentation.h"
+#include "cpu/virtual_interrupt.h"
 
 #define FLAGS_ALWAYS (RFLAGS_ARITHMETIC | RFLAGS_TF | RFLAGS_DF | RFLAGS_NT)
 #define FLAGS_32     (RFLAGS_RF | RFLAGS_AC | RFLAGS_ID)
@@ -12,10 +13,9 @@
 uint64_t flags_writable(const struct vcpu *vcpu, unsigned cpl, unsigned operand_size)
 {
     uint64_t mask = FLAGS_ALWAYS;
-    unsigned iopl = (vcpu->rflags & RFLAGS_IOPL) >> RFLAGS_IOPL_SHIFT;
     if (operand_size > 2)
         mask |= FLAGS_32;
-    if (cpl <= iopl)
+    if (cpl <= vcpu_iopl(vcpu))
         mask |= RFLAGS_IF;
     if (cpl == 0)
         mask |= RFLAGS_IOPL;
@@ -35,21 +35,18 @@ static bool return_real(struct vcpu *vcpu, unsigned size)
 {
     struct stack stack = stack_current(vcpu);
     uint64_t words[3];
-    bool v86 = vcpu_v86(vcpu);
-    if (v86 && (vcpu->rflags & RFLAGS_IOPL) != RFLAGS_IOPL)
-        return raise_error(vcpu, VECTOR_GP, 0);
     if (!stack_peek(vcpu, &stack, words, 3, size))
         return false;
     if (words[0] > vcpu->segments[SEG_CS].limit)
         return raise_error(vcpu, VECTOR_GP, 0);
+    if (!vcpu_v86(vcpu))
+        control_write_rflags(vcpu, words[2], flags_writable(vcpu, 0, size));
+    else if (!flags_return_v86(vcpu, words[2], size))
+        return false;
     stack_move(&stack, 3 * size);
     vcpu->registers[GPR_RSP] = stack.pointer;
     vcpu->rip = words[0];
     segment_set_real(vcpu, SEG_CS, (uint16_t)words[1]);
-    uint64_t mask = flags_writable(vcpu, v86 ? 3 : 0, size);
-    if (v86)
-        mask |= RFLAGS_IF;
-    control_write_rflags(vcpu, words[2], mask);
     return true;
 }
 
@@ -87,6 +84,8 @@ static bool return_protected(struct vcpu *vcpu, unsigned size)
         return false;
     /* The mask counts with the level that executes IRET, before it changes. */
     uint64_t mask = flags_writable(vcpu, vcpu->cpl, size);
+    if (!vcpu->cpl && size > 2)
+        mask |= RFLAGS_VIF | RFLAGS_VIP;
     if (from_64bit || selector_rpl(cs) != vcpu->cpl) {
         if (!stack_peek(vcpu, &stack, words, 5, size) ||
             !return_outer(vcpu, &code, cs, words[0], (uint16_t)words[4], words[3]))

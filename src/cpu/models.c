@@ -26,9 +26,9 @@
 #define ECX1_RDRAND       BIT(30)
 #define ECX1_HYPERVISOR   BIT(31)
 
-/* FPU DE PSE TSC MSR PAE MCE CX8 APIC SEP MTRR PGE MCA CMOV PAT PSE36 CLFSH MMX FXSR SSE SSE2; no
- * VME */
-#define EDX1_BASE 0x078bfbfdu
+/* FPU VME DE PSE TSC MSR PAE MCE CX8 APIC SEP MTRR PGE MCA CMOV PAT PSE36 CLFSH MMX FXSR SSE SSE2
+ */
+#define EDX1_BASE 0x078bfbffu
 
 /* leaf 7 */
 #define EBX7_FSGSBASE   BIT(0)
@@ -53,7 +53,7 @@
 #define ECX81_LAHF      BIT(0)
 #define ECX81_CR8       BIT(4)
 #define ECX81_PREFETCHW BIT(8)
-#define EDX81_BASE      (0x0183f3fdu | BIT(11) /* SYSCALL */ | BIT(20) /* NX */ | BIT(29) /* LM */)
+#define EDX81_BASE      (0x0183f3ffu | BIT(11) /* SYSCALL */ | BIT(20) /* NX */ | BIT(29) /* LM */)
 #define EDX81_1G_PAGES  BIT(26)
 #define EDX81_RDTSCP    BIT(27)
 

@@ -201,14 +201,10 @@ bool segment_linear(struct vcpu *vcpu, unsigned segment, uint64_t offset, unsign
 
 bool port_allowed(struct vcpu *vcpu, uint16_t port, unsigned size)
 {
-    unsigned iopl = (vcpu->rflags & RFLAGS_IOPL) >> RFLAGS_IOPL_SHIFT;
-    if (!vcpu_protected(vcpu) || (vcpu->cpl <= iopl && !vcpu_v86(vcpu)))
+    if (!vcpu_protected(vcpu) || (vcpu->cpl <= vcpu_iopl(vcpu) && !vcpu_v86(vcpu)))
         return true;
-    /* The bitmap's offset stands at 0x66 of a 32- or 64-bit TSS; a 16-bit one has none. */
     uint16_t map, bits;
-    if (!(vcpu->tr.attributes & BIT(3)) || vcpu->tr.limit < 0x67)
-        return raise_error(vcpu, VECTOR_GP, 0);
-    if (mmu_read(vcpu, vcpu->tr.base + 0x66, &map, 2, MMU_SUPERVISOR) == MMU_FAULT)
+    if (!tss_io_map(vcpu, &map))
         return false;
     uint32_t offset = map + port / 8;
     if (offset + 1 > vcpu->tr.limit)

@@ -236,6 +236,11 @@ static inline bool vcpu_v86(const struct vcpu *vcpu)
     return vcpu->rflags & RFLAGS_VM;
 }
 
+static inline unsigned vcpu_iopl(const struct vcpu *vcpu)
+{
+    return (vcpu->rflags & RFLAGS_IOPL) >> RFLAGS_IOPL_SHIFT;
+}
+
 extern const struct state_table vcpu_state;
 
 #endif

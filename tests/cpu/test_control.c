@@ -18,7 +18,7 @@ static void test_control_refused(void **state)
         {control_write_cr3, BIT(52)},                    /* beyond the address width */
         {control_write_cr3, CR3_NO_FLUSH | PAGE_TABLES}, /* without PCIDE */
         {control_write_cr4, 0},                          /* PAE off in long mode */
-        {control_write_cr4, CR4_PAE | CR4_VME},          /* not in this model */
+        {control_write_cr4, CR4_PAE | BIT(13)},          /* not in this model */
         {control_write_cr4, CR4_PAE | BIT(30)},          /* reserved */
         {control_write_cr8, 16},                         /* 4 bits */
         {control_write_xcr0, XSTATE_SSE},                /* x87 must be set */

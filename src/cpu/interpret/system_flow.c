@@ -6,6 +6,7 @@
 #include "cpu/interpret/stack.h"
 #include "cpu/interpret/system.h"
 #include "cpu/segmentation.h"
+#include "cpu/virtual_interrupt.h"
 
 /* For transfers: the callee has set rip when it succeeds. */
 #define RETURN_OR_FAULT(vcpu, op, condition) \
@@ -26,36 +27,16 @@ static void hlt(struct vcpu *vcpu, const struct op *op)
 
 /* --- flags --- */
 
-static bool v86_flags_allowed(struct vcpu *vcpu)
-{
-    bool allowed = !vcpu_v86(vcpu) || (vcpu->rflags & RFLAGS_IOPL) == RFLAGS_IOPL;
-    return allowed || raise_error(vcpu, VECTOR_GP, 0);
-}
-
-static bool interrupt_flag_allowed(struct vcpu *vcpu)
-{
-    unsigned iopl = (vcpu->rflags & RFLAGS_IOPL) >> RFLAGS_IOPL_SHIFT;
-    return !vcpu_protected(vcpu) || vcpu->cpl <= iopl || raise_error(vcpu, VECTOR_GP, 0);
-}
-
 static void cli(struct vcpu *vcpu, const struct op *op)
 {
-    if (!interrupt_flag_allowed(vcpu))
+    if (!interrupt_flag_clear(vcpu))
         FAULT(vcpu, op);
-    vcpu->rflags &= ~RFLAGS_IF;
     NEXT(vcpu, op);
 }
 
 static void sti(struct vcpu *vcpu, const struct op *op)
 {
-    if (!interrupt_flag_allowed(vcpu))
-        FAULT(vcpu, op);
-    if (!(vcpu->rflags & RFLAGS_IF)) {
-        vcpu->rflags |= RFLAGS_IF;
-        vcpu->interrupt_shadow = true;
-        vcpu_recheck_interrupts(vcpu);
-    }
-    LEAVE(vcpu, op);
+    LEAVE_OR_FAULT(vcpu, op, interrupt_flag_set(vcpu));
 }
 
 /* CLAC and STAC; op->condition: the new AC */
@@ -69,22 +50,24 @@ static void change_ac(struct vcpu *vcpu, const struct op *op)
     NEXT(vcpu, op);
 }
 
-static void pushf(struct vcpu *vcpu, const struct op *op)
+static inline enum mmu_status pushf_work(struct vcpu *vcpu, const struct op *op)
 {
-    if (!v86_flags_allowed(vcpu))
-        FAULT(vcpu, op);
-    uint64_t flags = flags_materialise(vcpu) & ~(RFLAGS_VM | RFLAGS_RF);
-    NEXT_AFTER_STORE(vcpu, op, stack_push_value(vcpu, flags, op->operand_size));
+    uint64_t image;
+    flags_materialise(vcpu);
+    if (!flags_push_image(vcpu, op->operand_size, &image))
+        return MMU_FAULT;
+    return stack_push_value(vcpu, image, op->operand_size);
 }
+DEFINE_HANDLER(pushf)
 
 static void popf(struct vcpu *vcpu, const struct op *op)
 {
-    uint64_t value;
-    if (!v86_flags_allowed(vcpu) || !stack_pop_value(vcpu, &value, op->operand_size))
+    uint64_t image, pointer = vcpu->registers[GPR_RSP];
+    if (!stack_read_value(vcpu, pointer, &image, op->operand_size) ||
+        !flags_pop(vcpu, image, op->operand_size))
         FAULT(vcpu, op);
-    uint64_t mask = flags_writable(vcpu, vcpu->cpl, op->operand_size) & ~RFLAGS_RF;
-    control_write_rflags(vcpu, value, mask);
-    flags_load(vcpu, value);
+    stack_pointer_set(vcpu, pointer + op->operand_size);
+    flags_load(vcpu, image);
     LEAVE(vcpu, op);
 }
 
@@ -143,23 +126,33 @@ static void iret(struct vcpu *vcpu, const struct op *op)
     flags_load(vcpu, vcpu->rflags);
 }
 
-/* INT n, INT3, INTO: immediate is the vector. */
-static void software_interrupt(struct vcpu *vcpu, const struct op *op)
+typedef bool deliver_function(struct vcpu *vcpu, unsigned vector);
+
+static bool deliver_software(struct vcpu *vcpu, unsigned vector)
+{
+    return interrupt_deliver(vcpu, vector, INTERRUPT_SOFTWARE);
+}
+
+static void deliver(struct vcpu *vcpu, const struct op *op, deliver_function *function)
 {
     flags_materialise(vcpu);
     vcpu->trap_shadow = true; /* the handler starts with TF clear */
     vcpu->rip = op_next_rip(vcpu, op);
-    if (!interrupt_deliver(vcpu, (unsigned)op->immediate, INTERRUPT_SOFTWARE))
+    if (!function(vcpu, (unsigned)op->immediate))
         FAULT(vcpu, op);
     flags_load(vcpu, vcpu->rflags);
 }
 
-/* INT n: a virtual-8086 task needs IOPL 3 for it; for INT3 and INTO it does not. */
+/* INT3, INTO: immediate is the vector. */
+static void software_interrupt(struct vcpu *vcpu, const struct op *op)
+{
+    deliver(vcpu, op, deliver_software);
+}
+
+/* INT n: in a virtual-8086 task there is more to it. */
 static void interrupt_numbered(struct vcpu *vcpu, const struct op *op)
 {
-    if (!v86_flags_allowed(vcpu))
-        FAULT(vcpu, op);
-    software_interrupt(vcpu, op);
+    deliver(vcpu, op, interrupt_numbered_deliver);
 }
 
 /* INT1 is a debug exception, whatever the gate's DPL. */
