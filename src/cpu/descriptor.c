@@ -155,7 +155,7 @@ struct stack stack_current(const struct vcpu *vcpu)
         .segment = vcpu->segments[SEG_SS],
         .flat64 = vcpu_64bit(vcpu),
         .pointer = vcpu->registers[GPR_RSP],
-        .mode = vcpu->cpl == 3 ? MMU_USER : MMU_SUPERVISOR,
+        .mode = vcpu->cpl == 3 ? vcpu->mmu_mode : MMU_SUPERVISOR,
     };
 }
 

@@ -14,10 +14,16 @@ struct target {
     uint8_t page_flags;
 };
 
+/* As whom the page tables see an access. */
+static enum mmu_mode paging_mode(enum mmu_mode mode)
+{
+    return mode == MMU_USER_ALIGNED ? MMU_USER : mode;
+}
+
 /* Linear addresses outside long mode have 32 bits; so have those of compatibility-mode programs. */
 static uint64_t wrap_linear(const struct vcpu *vcpu, uint64_t gva, enum mmu_mode mode)
 {
-    if (!vcpu_long_mode(vcpu) || (mode == MMU_USER && !vcpu_64bit(vcpu)))
+    if (!vcpu_long_mode(vcpu) || (paging_mode(mode) == MMU_USER && !vcpu_64bit(vcpu)))
         return (uint32_t)gva;
     return gva;
 }
@@ -53,6 +59,7 @@ static enum mmu_status resolve(struct vcpu *vcpu, uint64_t gva, enum mmu_access 
         return MMU_FAULT;
     }
     struct mmu_translation translation;
+    mode = paging_mode(mode);
     if (!mmu_walk(vcpu, gva, access, mode, &translation)) {
         raise_page_fault(vcpu, gva, translation.error_code);
         return MMU_FAULT;
@@ -160,6 +167,20 @@ static unsigned first_part(uint64_t gva, unsigned size)
 }
 
 /*
+ * Alignment checking, behind the page fault in priority. What is wider than 8 bytes or of no even
+ * size is a record of smaller fields. Intel SDM vol. 3 table 6-7; APM vol. 2 §8.2.18
+ */
+static enum mmu_status check_alignment(struct vcpu *vcpu, uint64_t gva, unsigned size,
+                                       enum mmu_mode mode)
+{
+    unsigned natural = size > 16 ? 4 : size >= 8 ? 8 : size >= 4 ? 4 : size;
+    if (likely(mode != MMU_USER_ALIGNED) || !(gva & (natural - 1)))
+        return MMU_OK;
+    raise_error(vcpu, VECTOR_AC, 0);
+    return MMU_FAULT;
+}
+
+/*
  * Resolves [gva, gva + size), which may run into a second page: all of it before any byte moves, so
  * that an access that faults changes nothing. *first says how many bytes lie in targets[0].
  */
@@ -171,9 +192,10 @@ static enum mmu_status resolve_range(struct vcpu *vcpu, uint64_t gva, unsigned s
     *first = first_part(gva, size);
     if (resolve(vcpu, gva, access, mode, &targets[0]) == MMU_FAULT)
         return MMU_FAULT;
-    if (*first == size)
-        return MMU_OK;
-    return resolve(vcpu, wrap_linear(vcpu, gva + *first, mode), access, mode, &targets[1]);
+    if (*first < size && resolve(vcpu, wrap_linear(vcpu, gva + *first, mode), access, mode,
+                                 &targets[1]) == MMU_FAULT)
+        return MMU_FAULT;
+    return check_alignment(vcpu, gva, size, mode);
 }
 
 enum mmu_status mmu_read(struct vcpu *vcpu, uint64_t gva, void *bytes, unsigned size,
@@ -224,7 +246,9 @@ static bool resolve_single(struct vcpu *vcpu, uint64_t gva, unsigned size, enum 
     if (first_part(gva, size) < size || unlikely(is_watching(vcpu)))
         return false;
     *status = resolve(vcpu, gva, access, mode, target);
-    return *status != MMU_FAULT && target->hva;
+    if (*status == MMU_OK)
+        *status = check_alignment(vcpu, gva, size, mode);
+    return *status == MMU_OK && target->hva;
 }
 
 void *mmu_hva(struct vcpu *vcpu, uint64_t gva, unsigned size, enum mmu_access access,
@@ -268,7 +292,7 @@ void mmu_code_written(struct vcpu *vcpu, uint64_t gva, unsigned size)
 
 enum mmu_status mmu_fetch(struct vcpu *vcpu, uint64_t gva, uint64_t *gpa)
 {
-    const struct tlb *tlb = &vcpu->tlbs[vcpu->mmu_mode];
+    const struct tlb *tlb = &vcpu->tlbs[paging_mode(vcpu->mmu_mode)];
     const struct tlb_entry *entry = tlb_slot(tlb, gva);
     if (likely(entry->tag[MMU_FETCH] == tlb_tag(tlb, gva))) {
         *gpa = entry->page + (gva & (PAGE_SIZE - 1)) - (uintptr_t)vcpu->memory->base;

@@ -70,8 +70,10 @@ static uint16_t generation_take(struct vcpu *vcpu)
 void mmu_create(struct vcpu *vcpu)
 {
     for (int mode = 0; mode < MMU_MODE_COUNT; mode++) {
-        vcpu->tlbs[mode].entries = vcpu->tlb_entries[mode];
+        vcpu->tlbs[mode].entries =
+            mode < MMU_CACHED_MODES ? vcpu->tlb_entries[mode] : vcpu->tlb_empty;
         vcpu->tlbs[mode].mask = TLB_SIZE_MIN - 1;
+        tlb_set_generation(&vcpu->tlbs[mode], 1);
     }
     generations_restart(vcpu);
 }
@@ -81,7 +83,7 @@ void mmu_create(struct vcpu *vcpu)
 static void drop_page(struct vcpu *vcpu, uint64_t gva)
 {
     const uint64_t beyond = ~(TLB_SIZE_MIN * PAGE_SIZE - 1);
-    for (int mode = 0; mode < MMU_MODE_COUNT; mode++) {
+    for (int mode = 0; mode < MMU_CACHED_MODES; mode++) {
         struct tlb_entry *entry = tlb_slot(&vcpu->tlbs[mode], gva);
         for (int access = 0; access < MMU_ACCESS_COUNT; access++)
             if (!((entry->tag[access] ^ gva) & beyond))
@@ -272,7 +274,7 @@ bool mmu_protect_gpa(struct vcpu *vcpu, uint64_t gpa_page)
         return false;
     uint64_t hva = (uintptr_t)vcpu->memory->base + gpa_page;
     bool dropped = false;
-    for (int mode = 0; mode < MMU_MODE_COUNT; mode++) {
+    for (int mode = 0; mode < MMU_CACHED_MODES; mode++) {
         struct tlb *tlb = &vcpu->tlbs[mode];
         for (uint64_t i = 0; i <= tlb->mask; i++) {
             struct tlb_entry *entry = &tlb->entries[i];

@@ -31,8 +31,19 @@
 
 enum mmu_access { MMU_READ, MMU_WRITE, MMU_FETCH, MMU_ACCESS_COUNT };
 
-/* Who accesses. SUPERVISOR_AC: supervisor with RFLAGS.AC set, so SMAP does not apply. */
-enum mmu_mode { MMU_USER, MMU_SUPERVISOR, MMU_SUPERVISOR_AC, MMU_MODE_COUNT };
+/*
+ * Who accesses. SUPERVISOR_AC: supervisor with RFLAGS.AC set, so SMAP does not apply. USER_ALIGNED:
+ * level 3 with alignment checking on (CR0.AM and RFLAGS.AC); its table stays empty, so that every
+ * access takes the slow path, which looks at the address.
+ */
+enum mmu_mode {
+    MMU_USER,
+    MMU_SUPERVISOR,
+    MMU_SUPERVISOR_AC,
+    MMU_USER_ALIGNED,
+    MMU_MODE_COUNT,
+};
+#define MMU_CACHED_MODES MMU_USER_ALIGNED /* modes before this one have tables that are filled */
 
 #define TLB_SIZE_MIN         1024u
 #define TLB_GENERATIONS      (TLB_SIZE_MIN - 1) /* numbers are 1 to this */

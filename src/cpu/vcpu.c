@@ -231,10 +231,11 @@ void vcpu_update_mode(struct vcpu *vcpu)
         vcpu->segment_bases[i] =
             long_code && i != SEG_FS && i != SEG_GS ? 0 : vcpu->segments[i].base;
     vcpu->segment_bases[SEG_COUNT] = 0;
+    bool ac = vcpu->rflags & RFLAGS_AC;
     if (vcpu->cpl == 3)
-        vcpu->mmu_mode = MMU_USER;
+        vcpu->mmu_mode = ac && vcpu->cr0 & CR0_AM ? MMU_USER_ALIGNED : MMU_USER;
     else
-        vcpu->mmu_mode = vcpu->rflags & RFLAGS_AC ? MMU_SUPERVISOR_AC : MMU_SUPERVISOR;
+        vcpu->mmu_mode = ac ? MMU_SUPERVISOR_AC : MMU_SUPERVISOR;
     vcpu->code_mode = code_mode(vcpu);
 }
 

@@ -165,7 +165,8 @@ struct vcpu {
     uint32_t trace;                  /* enum trace_kind bits that are switched on */
 
     /* The TLBs' tables: inside this struct, so that emitted code reaches them by one register. */
-    struct tlb_entry tlb_entries[MMU_MODE_COUNT][TLB_SIZE_MAX];
+    struct tlb_entry tlb_entries[MMU_CACHED_MODES][TLB_SIZE_MAX];
+    struct tlb_entry tlb_empty[TLB_SIZE_MIN]; /* of mode USER_ALIGNED */
 
     /* --- sleeping and waking --- */
     pthread_mutex_t wake_lock;

@@ -97,6 +97,59 @@ static void test_string_override(void **state)
     assert_int_equal(CODE_RUN(bare, 0x64, 0x6e), VECTOR_GP); /* outsb dx, fs:[esi] */
 }
 
+/* CR0.AM and RFLAGS.AC at level 3: every access must be aligned. APM vol. 2 §8.2.18 */
+static void test_alignment_checks(void **state)
+{
+    static const struct {
+        uint8_t code[4];
+        unsigned misaligned; /* offset that is refused; 0: none is */
+        unsigned aligned;
+    } cases[] = {
+        {{0x8b, 0x03, 0x90, 0x90}, 2, 4},  /* mov eax, [rbx] */
+        {{0x66, 0x8b, 0x03, 0x90}, 1, 2},  /* mov ax, [rbx] */
+        {{0x8a, 0x03, 0x90, 0x90}, 0, 1},  /* mov al, [rbx] */
+        {{0x48, 0x89, 0x03, 0x90}, 4, 8},  /* mov [rbx], rax */
+        {{0x01, 0x03, 0x90, 0x90}, 3, 12}, /* add [rbx], eax */
+        {{0xf0, 0x48, 0x01, 0x03}, 4, 16}, /* lock add [rbx], rax */
+        {{0xff, 0x33, 0x58, 0x90}, 4, 8},  /* push [rbx]; pop rax */
+        {{0x0f, 0xba, 0x23, 0x03}, 1, 4},  /* bt dword [rbx], 3 */
+        {{0x48, 0x89, 0xdc, 0x50}, 4, 8},  /* mov rsp, rbx; push rax */
+        {{0x48, 0x89, 0xdf, 0xab}, 2, 4},  /* mov rdi, rbx; stosd */
+        {{0x0f, 0xb1, 0x03, 0x90}, 2, 4},  /* cmpxchg [rbx], eax */
+    };
+    struct bare *bare = *state;
+    struct vcpu *vcpu = bare->vcpu;
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++)
+        for (unsigned round = 0; round < 4; round++) {
+            bool off = round == 2, misaligned = round != 1 && cases[i].misaligned;
+            assert_true(control_write_cr0(vcpu, vcpu->cr0 | CR0_AM));
+            bare_enter_user(bare);
+            control_write_rflags(vcpu, off ? 0 : RFLAGS_AC, RFLAGS_AC);
+            assert_int_equal(vcpu->mmu_mode, off ? MMU_USER : MMU_USER_ALIGNED);
+            vcpu->registers[GPR_RBX] = DATA + (misaligned ? cases[i].misaligned : cases[i].aligned);
+            int expected = misaligned && !off ? VECTOR_AC : CODE_END;
+            assert_int_equal(code_run(bare, cases[i].code, 4), expected);
+            if (expected == VECTOR_AC)
+                assert_int_equal(code_stack(bare, 0, 8), 0);
+        }
+}
+
+/* A page fault comes before the alignment; levels below 3 are not checked. */
+static void test_alignment_priority(void **state)
+{
+    struct bare *bare = *state;
+    struct vcpu *vcpu = bare->vcpu;
+    assert_true(control_write_cr0(vcpu, vcpu->cr0 | CR0_AM));
+    control_write_rflags(vcpu, RFLAGS_AC, RFLAGS_AC);
+    vcpu->registers[GPR_RBX] = DATA + 1;
+    assert_int_equal(CODE_RUN(bare, 0x8b, 0x03), CODE_END);
+    bare_enter_user(bare);
+    control_write_rflags(vcpu, RFLAGS_AC, RFLAGS_AC);
+    vcpu->registers[GPR_RBX] = GIB(8) + 1;
+    assert_int_equal(CODE_RUN(bare, 0x8b, 0x03), VECTOR_PF);
+    assert_int_equal(vcpu->cr2, GIB(8) + 1);
+}
+
 int main(void)
 {
 #define TEST(name, mode) cmocka_unit_test_setup_teardown(name, code_setup_##mode, bare_teardown)
@@ -105,6 +158,8 @@ int main(void)
         TEST(test_resume_flag, long),
         TEST(test_xlat_override, long),
         TEST(test_string_override, protected),
+        TEST(test_alignment_checks, long),
+        TEST(test_alignment_priority, long),
     };
     return cmocka_run_group_tests_name("code", tests, NULL, NULL);
 }
