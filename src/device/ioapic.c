@@ -142,10 +142,13 @@ static uint64_t ioapic_read(void *opaque, uint64_t offset, unsigned size)
 static void ioapic_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
 {
     struct ioapic *ioapic = opaque;
-    if (offset == 0)
-        ioapic->index = (uint8_t)value;
-    else if (offset == 0x10)
+    if (offset == 0x10)
         register_write(ioapic, (uint32_t)value);
+    if (offset)
+        return;
+    pthread_mutex_lock(&ioapic->lock);
+    ioapic->index = (uint8_t)value;
+    pthread_mutex_unlock(&ioapic->lock);
 }
 
 static const struct bus_ops window_ops = {ioapic_read, ioapic_write};

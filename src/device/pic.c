@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The two cascaded Intel 8259A interrupt controllers of a PC (data sheet 231468), with PIIX's
- * edge/level registers. */
+/*
+ * The two cascaded Intel 8259A interrupt controllers of a PC (data sheet 231468), with PIIX's
+ * edge/level registers. The processor takes a vector only while the output is high, so a request
+ * that goes away before that is forgotten and never becomes the spurious input 7.
+ */
 #include "device/devices.h"
 
 #include <errno.h>
@@ -14,6 +17,7 @@
 #define ICW1_SINGLE   BIT(1)
 #define OCW3          BIT(3)
 #define ICW4_AUTO_EOI BIT(1)
+#define ICW4_NESTED   BIT(4) /* special fully nested mode */
 
 struct pic_chip {
     uint8_t irr, isr, imr;
@@ -22,7 +26,7 @@ struct pic_chip {
     uint8_t base;      /* ICW2: vector of input 0 */
     uint8_t lowest;    /* input with the lowest priority: 7 unless rotated */
     uint8_t init_step; /* the initialisation word expected next; 0: none */
-    bool needs_icw4, auto_eoi, rotate_auto, read_isr, poll, special_mask;
+    bool single, needs_icw4, auto_eoi, nested, rotate_auto, read_isr, poll, special_mask;
 };
 
 struct pic {
@@ -49,15 +53,23 @@ static int pic_rank(const struct pic_chip *chip, int input)
     return (input - chip->lowest - 1) & 7;
 }
 
-/* The input that would interrupt now, or -1. */
+/* What in service counts: in special mask mode not what is masked. */
+static uint8_t pic_in_service(const struct pic_chip *chip)
+{
+    return chip->special_mask ? chip->isr & ~chip->imr : chip->isr;
+}
+
+/* The input that would interrupt now, or -1. In special fully nested mode a second request of the
+ * slave passes the first, which is in service. */
 static int pic_pending(const struct pic_chip *chip)
 {
     int request = pic_highest(chip, chip->irr & ~chip->imr);
-    uint8_t blocking = chip->special_mask ? chip->isr & ~chip->imr : chip->isr;
-    int service = pic_highest(chip, blocking);
-    if (request < 0 || (service >= 0 && pic_rank(chip, service) <= pic_rank(chip, request)))
-        return -1;
-    return request;
+    int service = pic_highest(chip, pic_in_service(chip));
+    if (request < 0 || service < 0)
+        return request;
+    if (chip->nested && request == CASCADE_LINE && service == CASCADE_LINE)
+        return request;
+    return pic_rank(chip, request) < pic_rank(chip, service) ? request : -1;
 }
 
 static void chip_set_line(struct pic_chip *chip, unsigned input, bool level)
@@ -73,21 +85,16 @@ static void chip_set_line(struct pic_chip *chip, unsigned input, bool level)
     chip->lines = level ? chip->lines | bit : chip->lines & ~bit;
 }
 
-/* Works out the cascade and drives INTR. The caller holds the lock; returns the new level. */
-static int pic_update(struct pic *pic)
-{
-    chip_set_line(&pic->chips[0], CASCADE_LINE, pic_pending(&pic->chips[1]) >= 0);
-    return pic_pending(&pic->chips[0]) >= 0;
-}
-
+/* Works out the cascade and drives INTR. The caller holds the lock, so that levels arrive in the
+ * order in which they changed. */
 static void pic_drive(struct pic *pic)
 {
-    int output = pic_update(pic);
-    bool changed = output != pic->output;
+    chip_set_line(&pic->chips[0], CASCADE_LINE, pic_pending(&pic->chips[1]) >= 0);
+    int output = pic_pending(&pic->chips[0]) >= 0;
+    if (output == pic->output)
+        return;
     pic->output = output;
-    pthread_mutex_unlock(&pic->lock);
-    if (changed)
-        irq_set(&pic->bus->intr, output);
+    irq_set(&pic->bus->intr, output);
 }
 
 static void pic_set_gsi(void *opaque, unsigned number, int level)
@@ -98,10 +105,11 @@ static void pic_set_gsi(void *opaque, unsigned number, int level)
     pthread_mutex_lock(&pic->lock);
     chip_set_line(&pic->chips[number / 8], number % 8, level);
     pic_drive(pic);
+    pthread_mutex_unlock(&pic->lock);
 }
 
-/* The INTA cycle of one chip: the pending input goes into service. A request that has gone gives
- * input 7. */
+/* The INTA cycle of one chip: its pending input goes into service. Input 7 when there is none: that
+ * takes a state that was made by hand. */
 static int chip_acknowledge(struct pic_chip *chip)
 {
     int input = pic_pending(chip);
@@ -117,19 +125,27 @@ static int chip_acknowledge(struct pic_chip *chip)
     return input;
 }
 
+/* The slave's output falls during its INTA cycle: what it still has to say is a new edge. */
+static int slave_acknowledge(struct pic *pic)
+{
+    int input = chip_acknowledge(&pic->chips[1]);
+    chip_set_line(&pic->chips[0], CASCADE_LINE, false);
+    return input;
+}
+
 static int pic_acknowledge(void *opaque)
 {
     struct pic *pic = opaque;
+    int vector = -1;
     pthread_mutex_lock(&pic->lock);
-    if (!pic->output) {
-        pthread_mutex_unlock(&pic->lock);
-        return -1;
+    if (pic->output) {
+        int input = chip_acknowledge(&pic->chips[0]);
+        vector = pic->chips[0].base + input;
+        if (input == CASCADE_LINE)
+            vector = pic->chips[1].base + slave_acknowledge(pic);
+        pic_drive(pic);
     }
-    int input = chip_acknowledge(&pic->chips[0]);
-    int vector = pic->chips[0].base + input;
-    if (input == CASCADE_LINE)
-        vector = pic->chips[1].base + chip_acknowledge(&pic->chips[1]);
-    pic_drive(pic);
+    pthread_mutex_unlock(&pic->lock);
     return vector;
 }
 
@@ -139,6 +155,7 @@ static void write_icw1(struct pic_chip *chip, uint8_t value)
     *chip = (struct pic_chip){.lines = lines, .level = level, .lowest = 7};
     chip->irr = lines & level;
     chip->needs_icw4 = value & ICW1_ICW4;
+    chip->single = value & ICW1_SINGLE;
     chip->init_step = 2;
 }
 
@@ -146,7 +163,7 @@ static void write_icw1(struct pic_chip *chip, uint8_t value)
 static void write_ocw2(struct pic_chip *chip, uint8_t value)
 {
     bool rotate = value & BIT(7), specific = value & BIT(6), eoi = value & BIT(5);
-    int input = specific ? value & 7 : pic_highest(chip, chip->isr);
+    int input = specific ? value & 7 : pic_highest(chip, pic_in_service(chip));
     if (!eoi) {
         if (rotate && specific)
             chip->lowest = value & 7;
@@ -176,13 +193,14 @@ static void write_data(struct pic_chip *chip, uint8_t value)
     switch (chip->init_step) {
     case 2:
         chip->base = value & 0xf8;
-        chip->init_step = 3;
+        chip->init_step = chip->single ? chip->needs_icw4 ? 4 : 0 : 3;
         break;
     case 3:
         chip->init_step = chip->needs_icw4 ? 4 : 0;
         break;
     case 4:
         chip->auto_eoi = value & ICW4_AUTO_EOI;
+        chip->nested = value & ICW4_NESTED;
         chip->init_step = 0;
         break;
     default:
@@ -204,6 +222,7 @@ static void pic_write(void *opaque, uint64_t offset, uint64_t value, unsigned si
     else
         write_ocw2(chip, (uint8_t)value);
     pic_drive(pic);
+    pthread_mutex_unlock(&pic->lock);
 }
 
 static uint64_t pic_read(void *opaque, uint64_t offset, unsigned size, unsigned which)
@@ -215,13 +234,16 @@ static uint64_t pic_read(void *opaque, uint64_t offset, unsigned size, unsigned 
     if (chip->poll) {
         int input = pic_pending(chip);
         chip->poll = false;
-        value = input < 0 ? 0 : 0x80u | (unsigned)chip_acknowledge(chip);
+        if (input >= 0)
+            input = which ? slave_acknowledge(pic) : chip_acknowledge(chip);
+        value = input < 0 ? 0 : 0x80u | (unsigned)input;
     } else if (offset) {
         value = chip->imr;
     } else {
         value = chip->read_isr ? chip->isr : chip->irr;
     }
     pic_drive(pic);
+    pthread_mutex_unlock(&pic->lock);
     return value;
 }
 
@@ -247,7 +269,11 @@ static void slave_write(void *opaque, uint64_t offset, uint64_t value, unsigned 
 
 static uint64_t elcr_read(void *opaque, uint64_t offset, unsigned size)
 {
-    return ((struct pic *)opaque)->chips[offset].level;
+    struct pic *pic = opaque;
+    pthread_mutex_lock(&pic->lock);
+    uint64_t value = pic->chips[offset].level;
+    pthread_mutex_unlock(&pic->lock);
+    return value;
 }
 
 /* IRQ 0, 1, 2, 8 and 13 are always edge-triggered. */
@@ -257,6 +283,7 @@ static void elcr_write(void *opaque, uint64_t offset, uint64_t value, unsigned s
     pthread_mutex_lock(&pic->lock);
     pic->chips[offset].level = value & (offset ? 0xde : 0xf8);
     pic_drive(pic);
+    pthread_mutex_unlock(&pic->lock);
 }
 
 static const struct bus_ops master_ops = {master_read, master_write};
@@ -268,8 +295,9 @@ static void pic_reset(struct device *device)
     struct pic *pic = (struct pic *)device;
     pthread_mutex_lock(&pic->lock);
     for (int i = 0; i < 2; i++)
-        pic->chips[i] = (struct pic_chip){.lowest = 7};
+        pic->chips[i] = (struct pic_chip){.lowest = 7, .lines = pic->chips[i].lines};
     pic_drive(pic);
+    pthread_mutex_unlock(&pic->lock);
 }
 
 static void pic_destroy(struct device *device)
@@ -289,8 +317,9 @@ static const struct state_field chip_fields[] = {
     STATE_FIELD(struct pic_chip, needs_icw4),  STATE_FIELD(struct pic_chip, auto_eoi),
     STATE_FIELD(struct pic_chip, rotate_auto), STATE_FIELD(struct pic_chip, read_isr),
     STATE_FIELD(struct pic_chip, poll),        STATE_FIELD(struct pic_chip, special_mask),
+    STATE_FIELD(struct pic_chip, single),      STATE_FIELD(struct pic_chip, nested),
 };
-static const struct state_table chip_state = STATE_TABLE("8259", 1, chip_fields);
+static const struct state_table chip_state = STATE_TABLE("8259", 2, chip_fields);
 static const struct state_field pic_fields[] = {
     STATE_STRUCT_ARRAY(struct pic, chips, &chip_state),
     STATE_FIELD(struct pic, output),
