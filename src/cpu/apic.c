@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Local APIC: registers, priorities, acceptance of interrupts. Timer: apic_timer.c; messages:
- * apic_message.c. */
+/* Local APIC: registers and MSRs. What waits and what is in service: apic_service.c; timer:
+ * apic_timer.c; messages: apic_message.c. */
 #include "cpu/apic.h"
 
 #include "base/clock.h"
@@ -21,11 +21,6 @@ static const uint32_t lvt_writable[LVT_COUNT] = {
 bool apic_x2(const struct local_apic *apic)
 {
     return apic->vcpu->apic_base & APIC_BASE_X2APIC;
-}
-
-static bool apic_enabled(const struct local_apic *apic)
-{
-    return apic->vcpu->apic_base & APIC_BASE_ENABLE;
 }
 
 struct local_apic *apic_create(struct vcpu *vcpu, struct error *error)
@@ -84,116 +79,6 @@ void apic_reset(struct local_apic *apic, bool init)
     pthread_mutex_unlock(&apic->lock);
 }
 
-/* --- the three bitmaps; the caller holds the lock --- */
-
-static int bitmap_highest(const uint32_t map[8])
-{
-    for (int i = 7; i >= 0; i--)
-        if (map[i])
-            return i * 32 + 31 - __builtin_clz(map[i]);
-    return -1;
-}
-
-static void bitmap_set(uint32_t map[8], unsigned vector, bool value)
-{
-    if (value)
-        map[vector / 32] |= 1u << vector % 32;
-    else
-        map[vector / 32] &= ~(1u << vector % 32);
-}
-
-static uint8_t processor_priority(const struct local_apic *apic)
-{
-    int in_service = bitmap_highest(apic->isr);
-    uint8_t class = in_service < 0 ? 0 : in_service & 0xf0;
-    return (apic->tpr & 0xf0) >= class ? apic->tpr : class;
-}
-
-static int deliverable_vector(const struct local_apic *apic)
-{
-    int vector = bitmap_highest(apic->irr);
-    return vector >= 0 && (vector & 0xf0) > (processor_priority(apic) & 0xf0) ? vector : -1;
-}
-
-bool apic_has_interrupt(struct local_apic *apic)
-{
-    if (!atomic_load(&apic->waiting))
-        return false;
-    pthread_mutex_lock(&apic->lock);
-    bool has =
-        apic_enabled(apic) && apic->spurious & SPURIOUS_ENABLE && deliverable_vector(apic) >= 0;
-    pthread_mutex_unlock(&apic->lock);
-    return has;
-}
-
-int apic_take_interrupt(struct local_apic *apic)
-{
-    if (!atomic_load(&apic->waiting))
-        return -1;
-    pthread_mutex_lock(&apic->lock);
-    int vector = -1;
-    if (apic_enabled(apic) && apic->spurious & SPURIOUS_ENABLE)
-        vector = deliverable_vector(apic);
-    if (vector >= 0) {
-        bitmap_set(apic->irr, (unsigned)vector, false);
-        bitmap_set(apic->isr, (unsigned)vector, true);
-        atomic_store(&apic->waiting, bitmap_highest(apic->irr) >= 0);
-    }
-    pthread_mutex_unlock(&apic->lock);
-    return vector;
-}
-
-void apic_accept(struct local_apic *apic, uint8_t vector, bool level)
-{
-    if (vector < 16) {
-        apic->error_pending |= ERROR_ILLEGAL_RECEIVED;
-        return;
-    }
-    bitmap_set(apic->irr, vector, true);
-    bitmap_set(apic->tmr, vector, level);
-    atomic_store(&apic->waiting, true);
-}
-
-void apic_inject(struct local_apic *apic, uint8_t vector, bool level)
-{
-    pthread_mutex_lock(&apic->lock);
-    bool accepts = apic_enabled(apic) && apic->spurious & SPURIOUS_ENABLE;
-    if (accepts)
-        apic_accept(apic, vector, level);
-    pthread_mutex_unlock(&apic->lock);
-    if (accepts)
-        vcpu_request(apic->vcpu, VCPU_REQUEST_INTERRUPT);
-}
-
-static void end_of_interrupt(struct local_apic *apic)
-{
-    pthread_mutex_lock(&apic->lock);
-    int vector = bitmap_highest(apic->isr);
-    bool level = false;
-    if (vector >= 0) {
-        bitmap_set(apic->isr, (unsigned)vector, false);
-        level = apic->tmr[vector / 32] >> vector % 32 & 1;
-    }
-    pthread_mutex_unlock(&apic->lock);
-    if (level)
-        bus_eoi(apic->vcpu->bus, (uint8_t)vector);
-    vcpu_recheck_interrupts(apic->vcpu);
-}
-
-uint8_t apic_tpr(const struct local_apic *apic)
-{
-    return apic->tpr;
-}
-
-void apic_set_tpr(struct local_apic *apic, uint8_t tpr)
-{
-    pthread_mutex_lock(&apic->lock);
-    apic->tpr = tpr;
-    apic->vcpu->cr8 = tpr >> 4;
-    pthread_mutex_unlock(&apic->lock);
-    vcpu_recheck_interrupts(apic->vcpu);
-}
-
 bool apic_accepts_extint(struct local_apic *apic)
 {
     uint32_t lint0 = apic->lvt[LVT_LINT0];
@@ -249,7 +134,7 @@ uint32_t apic_read(struct local_apic *apic, unsigned offset)
     if (lvt_index(offset) >= 0)
         value = apic->lvt[lvt_index(offset)];
     else if (offset >= REGISTER_ISR && offset < REGISTER_ISR + 0x80)
-        value = apic->isr[(offset - REGISTER_ISR) >> 4];
+        value = apic_in_service(apic)[(offset - REGISTER_ISR) >> 4];
     else if (offset >= REGISTER_TMR && offset < REGISTER_TMR + 0x80)
         value = apic->tmr[(offset - REGISTER_TMR) >> 4];
     else if (offset >= REGISTER_IRR && offset < REGISTER_IRR + 0x80)
@@ -266,7 +151,7 @@ uint32_t apic_read(struct local_apic *apic, unsigned offset)
             value = apic->tpr;
             break;
         case REGISTER_PPR:
-            value = processor_priority(apic);
+            value = apic_processor_priority(apic);
             break;
         case REGISTER_LOGICAL:
             value = apic_logical_id(apic);
@@ -339,7 +224,7 @@ void apic_write(struct local_apic *apic, unsigned offset, uint32_t value)
         apic_set_tpr(apic, value & 0xff);
         break;
     case REGISTER_EOI:
-        end_of_interrupt(apic);
+        apic_end_of_interrupt(apic);
         break;
     case REGISTER_LOGICAL:
         apic->logical = value & 0xff000000;

@@ -68,10 +68,20 @@ struct local_apic {
     uint64_t tsc_deadline;
 };
 
+static inline bool apic_enabled(const struct local_apic *apic)
+{
+    return apic->vcpu->apic_base & APIC_BASE_ENABLE;
+}
+
 bool apic_x2(const struct local_apic *apic);
 uint32_t apic_logical_id(const struct local_apic *apic);
 /* Puts a vector into IRR; the caller holds the lock and wakes the vcpu. */
 void apic_accept(struct local_apic *apic, uint8_t vector, bool level);
+
+/* The bitmap of vectors in service, and the priority that follows. Own thread, with the lock. */
+const uint32_t *apic_in_service(struct local_apic *apic);
+uint8_t apic_processor_priority(struct local_apic *apic);
+void apic_end_of_interrupt(struct local_apic *apic);
 
 /* A write to ICR: command word and destination. */
 void apic_send(struct local_apic *apic, uint32_t command, uint32_t destination);

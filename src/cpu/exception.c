@@ -7,6 +7,7 @@
 #include "cpu/engine.h"
 #include "cpu/interrupt_gate.h"
 #include "cpu/mmu.h"
+#include "cpu/paravirtual.h"
 #include "cpu/segmentation.h"
 
 static bool vector_has_error_code(unsigned vector)
@@ -158,6 +159,7 @@ static bool service_interrupt(struct vcpu *vcpu)
     if (vector < 0)
         return true;
     vcpu->run_state = VCPU_RUNNING;
+    paravirtual_account(vcpu); /* it may be the tick that asks */
     return interrupt_deliver(vcpu, (unsigned)vector, INTERRUPT_EXTERNAL);
 }
 
@@ -174,6 +176,8 @@ enum vcpu_exit vcpu_service_requests(struct vcpu *vcpu, bool *stop)
         VCPU_REQUEST_NMI | VCPU_REQUEST_INTERRUPT | VCPU_REQUEST_EXTINT;
     uint32_t requests = atomic_exchange(&vcpu->requests, 0);
     *stop = requests & VCPU_REQUEST_STOP;
+    if (*stop)
+        paravirtual_account_pause(vcpu);
     if (requests & VCPU_REQUEST_CODE)
         service_code_mailbox(vcpu);
     if (requests & VCPU_REQUEST_TLB_FLUSH)

@@ -222,9 +222,8 @@ static const struct msr *msr_find(uint32_t index)
 static bool read(struct vcpu *vcpu, uint32_t index, uint64_t *value)
 {
     const struct msr *msr = msr_find(index);
-    bool ok = true;
     if (!msr)
-        return paravirtual_msr_read(vcpu, index, value, &ok) && ok;
+        return paravirtual_msr_read(vcpu, index, value);
     if (msr->read)
         return msr->read(vcpu, index, value);
     *value = msr->offset == NO_VALUE ? msr->bits : *msr_value(vcpu, msr, index);
@@ -234,9 +233,8 @@ static bool read(struct vcpu *vcpu, uint32_t index, uint64_t *value)
 static bool write(struct vcpu *vcpu, uint32_t index, uint64_t value)
 {
     const struct msr *msr = msr_find(index);
-    bool ok = true;
     if (!msr)
-        return paravirtual_msr_write(vcpu, index, value, &ok) && ok;
+        return paravirtual_msr_write(vcpu, index, value);
     if (msr->write)
         return msr->write(vcpu, index, value);
     if (value & ~msr->bits)

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cpu/paravirtual.h"
-
 #include "base/clock.h"
 #include "cpu/apic.h"
+#include "cpu/paravirtual_private.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -13,27 +12,24 @@
 /* KVM_CPUID_FEATURES, EAX */
 #define FEATURE_NO_IO_DELAY  BIT(1)
 #define FEATURE_CLOCKSOURCE2 BIT(3)
+#define FEATURE_STEAL_TIME   BIT(5)
+#define FEATURE_PV_EOI       BIT(6)
 #define FEATURE_UNHALT       BIT(7)
 #define FEATURE_SEND_IPI     BIT(11)
 #define FEATURE_CLOCK_STABLE BIT(24)
-#define FEATURES                                                                      \
-    (FEATURE_NO_IO_DELAY | FEATURE_CLOCKSOURCE2 | FEATURE_UNHALT | FEATURE_SEND_IPI | \
-     FEATURE_CLOCK_STABLE)
+#define FEATURES                                                                        \
+    (FEATURE_NO_IO_DELAY | FEATURE_CLOCKSOURCE2 | FEATURE_STEAL_TIME | FEATURE_PV_EOI | \
+     FEATURE_UNHALT | FEATURE_SEND_IPI | FEATURE_CLOCK_STABLE)
 
-#define MSR_WALL_CLOCK     0x4b564d00u
-#define MSR_SYSTEM_TIME    0x4b564d01u
-#define SYSTEM_TIME_ENABLE BIT(0)
+#define MSR_WALL_CLOCK       0x4b564d00u
+#define MSR_SYSTEM_TIME      0x4b564d01u
+#define MSR_STEAL_TIME       0x4b564d03u
+#define MSR_END_OF_INTERRUPT 0x4b564d04u
 
 #define HYPERCALL_KICK_CPU         5
 #define HYPERCALL_SEND_IPI         10
 #define HYPERCALL_ERROR_UNKNOWN    (-1000L)
 #define HYPERCALL_ERROR_PERMISSION (-1L)
-
-struct paravirtual {
-    struct vcpu *vcpu;
-    uint64_t wall_clock, system_time; /* the MSRs */
-    uint32_t version;
-};
 
 /* struct pvclock_vcpu_time_info */
 struct time_info {
@@ -63,7 +59,7 @@ void paravirtual_destroy(struct paravirtual *paravirtual)
 
 void paravirtual_reset(struct paravirtual *paravirtual)
 {
-    paravirtual->wall_clock = paravirtual->system_time = 0;
+    *paravirtual = (struct paravirtual){.vcpu = paravirtual->vcpu};
 }
 
 bool paravirtual_cpuid(const struct vcpu *vcpu, uint32_t leaf, struct cpuid_result *result)
@@ -113,37 +109,53 @@ static void publish_wall_clock(struct paravirtual *paravirtual)
     memory_write(vcpu->memory, paravirtual->wall_clock, words, sizeof(words));
 }
 
-bool paravirtual_msr_read(struct vcpu *vcpu, uint32_t index, uint64_t *value, bool *ok)
+static bool write_wall_clock(struct paravirtual *paravirtual, uint64_t value)
 {
-    if (!vcpu->model->kvm_paravirtual)
-        return false;
-    *ok = true;
-    if (index == MSR_WALL_CLOCK)
-        *value = vcpu->paravirtual->wall_clock;
-    else if (index == MSR_SYSTEM_TIME)
-        *value = vcpu->paravirtual->system_time;
-    else
-        return false;
+    paravirtual->wall_clock = value;
+    publish_wall_clock(paravirtual);
     return true;
 }
 
-bool paravirtual_msr_write(struct vcpu *vcpu, uint32_t index, uint64_t value, bool *ok)
+static bool write_system_time(struct paravirtual *paravirtual, uint64_t value)
 {
-    struct paravirtual *paravirtual = vcpu->paravirtual;
-    if (!vcpu->model->kvm_paravirtual)
-        return false;
-    *ok = true;
-    if (index == MSR_WALL_CLOCK) {
-        paravirtual->wall_clock = value;
-        publish_wall_clock(paravirtual);
-    } else if (index == MSR_SYSTEM_TIME) {
-        paravirtual->system_time = value;
-        if (value & SYSTEM_TIME_ENABLE)
-            publish_system_time(paravirtual);
-    } else {
-        return false;
-    }
+    paravirtual->system_time = value;
+    if (value & PARAVIRTUAL_ENABLE)
+        publish_system_time(paravirtual);
     return true;
+}
+
+static const struct paravirtual_msr {
+    uint32_t index;
+    size_t offset; /* of its value in struct paravirtual */
+    bool (*write)(struct paravirtual *paravirtual, uint64_t value);
+} msrs[] = {
+    {MSR_WALL_CLOCK, offsetof(struct paravirtual, wall_clock), write_wall_clock},
+    {MSR_SYSTEM_TIME, offsetof(struct paravirtual, system_time), write_system_time},
+    {MSR_STEAL_TIME, offsetof(struct paravirtual, steal_time), paravirtual_steal_enable},
+    {MSR_END_OF_INTERRUPT, offsetof(struct paravirtual, end_of_interrupt), paravirtual_eoi_enable},
+};
+
+static const struct paravirtual_msr *msr_find(const struct vcpu *vcpu, uint32_t index)
+{
+    for (unsigned i = 0; vcpu->model->kvm_paravirtual && i < ARRAY_SIZE(msrs); i++)
+        if (msrs[i].index == index)
+            return &msrs[i];
+    return NULL;
+}
+
+bool paravirtual_msr_read(struct vcpu *vcpu, uint32_t index, uint64_t *value)
+{
+    const struct paravirtual_msr *msr = msr_find(vcpu, index);
+    if (!msr)
+        return false;
+    memcpy(value, (const uint8_t *)vcpu->paravirtual + msr->offset, sizeof(*value));
+    return true;
+}
+
+bool paravirtual_msr_write(struct vcpu *vcpu, uint32_t index, uint64_t value)
+{
+    const struct paravirtual_msr *msr = msr_find(vcpu, index);
+    return msr && msr->write(vcpu->paravirtual, value);
 }
 
 static long kick_cpu(struct vcpu *vcpu, uint64_t apic_id)
@@ -192,6 +204,11 @@ void paravirtual_hypercall(struct vcpu *vcpu)
 static const struct state_field paravirtual_fields[] = {
     STATE_FIELD(struct paravirtual, wall_clock),
     STATE_FIELD(struct paravirtual, system_time),
+    STATE_FIELD(struct paravirtual, steal_time),
+    STATE_FIELD(struct paravirtual, end_of_interrupt),
     STATE_FIELD(struct paravirtual, version),
+    STATE_FIELD(struct paravirtual, stolen_ns),
+    STATE_FIELD(struct paravirtual, steal_version),
+    STATE_FIELD(struct paravirtual, eoi_offered),
 };
 const struct state_table paravirtual_state = STATE_TABLE("paravirtual", 1, paravirtual_fields);

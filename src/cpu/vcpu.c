@@ -2,6 +2,7 @@
 /* Creation, reset, sleeping and waking of a vcpu, and the shortcuts derived from its mode. */
 #include "cpu/vcpu.h"
 
+#include "base/clock.h"
 #include "cpu/apic.h"
 #include "cpu/control.h"
 #include "cpu/engine.h"
@@ -177,10 +178,12 @@ bool vcpu_has_work(struct vcpu *vcpu)
 
 void vcpu_wait(struct vcpu *vcpu)
 {
+    uint64_t start = clock_monotonic_ns();
     pthread_mutex_lock(&vcpu->wake_lock);
     while (!vcpu_has_work(vcpu))
         pthread_cond_wait(&vcpu->wake, &vcpu->wake_lock);
     pthread_mutex_unlock(&vcpu->wake_lock);
+    vcpu->slept_ns += clock_monotonic_ns() - start;
 }
 
 static bool segment_is_flat(const struct segment *segment, bool code)

@@ -171,6 +171,7 @@ struct vcpu {
     /* --- sleeping and waking --- */
     pthread_mutex_t wake_lock;
     pthread_cond_t wake;
+    uint64_t slept_ns; /* in vcpu_wait() */
     pthread_mutex_t mailbox_lock;
     uint64_t code_mailbox[64]; /* gpa pages; more than fit: mailbox_overflow, drop all code */
     unsigned code_mailbox_count;
