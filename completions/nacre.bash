@@ -6,10 +6,19 @@ _nacre()
         words='run doctor completion manual --help --version'
     else
         case $before in
-        --kernel|--initrd|--disk) COMPREPLY=($(compgen -f -- "$word")); return ;;
+        --kernel) COMPREPLY=($(compgen -f -- "$word")); return ;;
+        --initrd) COMPREPLY=($(compgen -f -- "$word")); return ;;
+        --cpu) COMPREPLY=($(compgen -W 'x86-64-v2 x86-64-v1' -- "$word")); return ;;
+        --disk) COMPREPLY=($(compgen -f -- "$word")); return ;;
+        --serial) COMPREPLY=($(compgen -W 'stdio pty unix: file: none' -- "$word")); return ;;
+        --engine) COMPREPLY=($(compgen -W 'auto interpret' -- "$word")); return ;;
+        --trace) COMPREPLY=($(compgen -W 'exits port mmio irq msr exception' -- "$word")); return ;;
+        --trace-file) COMPREPLY=($(compgen -f -- "$word")); return ;;
+        --log-level) COMPREPLY=($(compgen -W 'error warning info debug' -- "$word")); return ;;
+        --log-file) COMPREPLY=($(compgen -f -- "$word")); return ;;
         esac
         case ${COMP_WORDS[1]} in
-        run) words='--kernel --initrd --append --cpus --memory --cpu --disk --net --serial --console --engine --engine-switch-every --code-cache --perf-map --stats --trace --no-hpet --no-reboot --quiet --help' ;;
+        run) words='--kernel --initrd --append --cpus --memory --cpu --disk --net --serial --console --engine --engine-switch-every --code-cache --perf-map --stats --trace --trace-file --log-level --log-file --name --no-hpet --no-reboot --quiet --help' ;;
         doctor) words='--help' ;;
         completion) words='--help' ;;
         manual) words='--help' ;;

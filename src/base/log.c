@@ -3,11 +3,20 @@
 
 #include "base/clock.h"
 
+#include <errno.h>
 #include <stdarg.h>
+#include <string.h>
+#include <unistd.h>
 
 #define GUEST_MESSAGES_PER_SECOND 10
+#define TEXT_MAX                  2048
 
 static const char *const level_names[] = {"error", "warning", "info", "debug"};
+
+const char *log_level_name(unsigned level)
+{
+    return level < sizeof(level_names) / sizeof(level_names[0]) ? level_names[level] : NULL;
+}
 
 void log_init(struct log *log, FILE *stream, enum log_level level)
 {
@@ -15,18 +24,41 @@ void log_init(struct log *log, FILE *stream, enum log_level level)
     pthread_mutex_init(&log->lock, NULL);
 }
 
+int log_open_file(struct log *log, const char *path, struct error *error)
+{
+    FILE *stream = fopen(path, "ae");
+    if (!stream)
+        return error_set(error, errno, "--log-file %s: %s", path, strerror(errno));
+    log->stream = stream;
+    return 0;
+}
+
 void log_destroy(struct log *log)
 {
+    if (log->stream != stderr)
+        fclose(log->stream);
     pthread_mutex_destroy(&log->lock);
+}
+
+static void print(const struct log *log, FILE *stream, enum log_level level, const char *text)
+{
+    const char *what = level == LOG_WARNING ? "warning: " : level == LOG_DEBUG ? "debug: " : "";
+    /* A terminal may be raw while a guest runs: return the carriage as well. */
+    const char *end = isatty(fileno(stream)) ? "\r\n" : "\n";
+    if (log->name)
+        fprintf(stream, "nacre(%s): %s%s%s", log->name, what, text, end);
+    else
+        fprintf(stream, "nacre: %s%s%s", what, text, end);
+    fflush(stream);
 }
 
 static void log_write(struct log *log, enum log_level level, const char *format, va_list arguments)
 {
-    fprintf(log->stream, "nacre: %s: ", level_names[level]);
-    vfprintf(log->stream, format, arguments);
-    /* The terminal may be raw while a guest runs: return the carriage as well. */
-    fputs("\r\n", log->stream);
-    fflush(log->stream);
+    char text[TEXT_MAX];
+    vsnprintf(text, sizeof(text), format, arguments);
+    print(log, log->stream, level, text);
+    if (level == LOG_ERROR && log->stream != stderr)
+        print(log, stderr, level, text);
 }
 
 void log_message(struct log *log, enum log_level level, const char *format, ...)
@@ -46,9 +78,11 @@ static int log_take_slot(struct log *log)
 {
     uint64_t now = clock_monotonic_ns();
     if (now - log->window_start_ns >= NANOSECONDS_PER_SECOND) {
-        if (log->dropped)
-            fprintf(log->stream, "nacre: warning: %u more guest messages left out\r\n",
-                    log->dropped);
+        if (log->dropped) {
+            char text[64];
+            snprintf(text, sizeof(text), "%u more guest messages left out", log->dropped);
+            print(log, log->stream, LOG_WARNING, text);
+        }
         log->window_start_ns = now;
         log->window_count = 0;
         log->dropped = 0;

@@ -24,6 +24,8 @@ struct option_spec {
     const char *help;     /* one line */
     /* Takes the argument's text. -errno with *error; 1: it only asked for help, and got it. */
     int (*set)(void *target, const char *text, struct error *error);
+    /* The argument's words by number, for completion; NULL past the last. Optional. */
+    const char *(*word)(unsigned index);
 };
 
 struct command {

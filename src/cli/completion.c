@@ -2,6 +2,30 @@
 /* nacre completion: prints a bash completion made from the same tables that parse the options. */
 #include "cli/cli.h"
 
+#include <string.h>
+
+/* What follows an option: a file's name, or one of its words. */
+static void print_argument(const struct option_spec *option)
+{
+    bool file = option->argument &&
+                (!strncmp(option->argument, "FILE", 4) || !strncmp(option->argument, "PATH", 4));
+    if (file) {
+        printf("        --%s) COMPREPLY=($(compgen -f -- \"$word\")); return ;;\n", option->name);
+    } else if (option->word) {
+        printf("        --%s) COMPREPLY=($(compgen -W '", option->name);
+        for (unsigned i = 0; option->word(i); i++)
+            printf("%s%s", i ? " " : "", option->word(i));
+        printf("' -- \"$word\")); return ;;\n");
+    }
+}
+
+static void print_arguments(void)
+{
+    for (unsigned i = 0; commands[i]; i++)
+        for (const struct option_spec *option = commands[i]->options; option->name; option++)
+            print_argument(option);
+}
+
 static void print_bash(void)
 {
     printf("# bash completion for nacre; made by `nacre completion`\n"
@@ -10,9 +34,9 @@ static void print_bash(void)
            "    if [ \"$COMP_CWORD\" = 1 ]; then\n        words='");
     for (unsigned i = 0; commands[i]; i++)
         printf("%s ", commands[i]->name);
-    printf("--help --version'\n    else\n        case $before in\n"
-           "        --kernel|--initrd|--disk) COMPREPLY=($(compgen -f -- \"$word\")); return ;;\n"
-           "        esac\n        case ${COMP_WORDS[1]} in\n");
+    printf("--help --version'\n    else\n        case $before in\n");
+    print_arguments();
+    printf("        esac\n        case ${COMP_WORDS[1]} in\n");
     for (unsigned i = 0; commands[i]; i++) {
         printf("        %s) words='", commands[i]->name);
         for (const struct option_spec *option = commands[i]->options; option->name; option++)

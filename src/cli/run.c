@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* nacre run: boots one machine in the foreground. */
 #include "cli/run_options.h"
+#include "cli/signals.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/signalfd.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 /* A running foreground machine. */
@@ -16,8 +15,10 @@ struct session {
     struct loop *loop;
     struct console *serial, *console;
     struct vm *vm;
-    int signal_fd, signal_number;
-    struct loop_watch *signal_watch;
+    struct log log;
+    struct trace trace;
+    struct signals *signals;
+    int signal_number;
 };
 
 static void session_ended(void *opaque)
@@ -45,39 +46,48 @@ static void print_stats_now(struct vm *vm)
     free(text);
 }
 
-static void signal_ready(void *opaque, uint32_t events)
+static void restore_consoles(struct session *session)
 {
-    struct session *session = opaque;
-    struct signalfd_siginfo information;
-    if (read(session->signal_fd, &information, sizeof(information)) != sizeof(information))
-        return;
-    if (information.ssi_signo == SIGUSR1) {
-        print_stats_now(session->vm);
-        return;
-    }
-    session->signal_number = (int)information.ssi_signo;
-    vm_stop(session->vm);
+    console_restore(session->serial);
+    console_restore(session->console);
 }
 
-/* SIGINT, SIGTERM and SIGHUP end the machine through the loop; SIGUSR1 shows statistics. Before any
- * thread is made, so that all inherit the mask. */
-static int watch_signals(struct session *session, struct error *error)
+/* Stops the process, with the terminal as the shell knows it, until SIGCONT. */
+static void suspend(struct session *session)
 {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);
-    sigaddset(&set, SIGUSR1);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    session->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (session->signal_fd >= 0)
-        session->signal_watch = loop_watch_add(session->loop, session->signal_fd, EPOLLIN,
-                                               signal_ready, session, error);
-    if (!session->signal_watch)
-        return error_set(error, errno, "cannot watch signals: %s", strerror(errno));
-    return 0;
+    restore_consoles(session);
+    kill(getpid(), SIGSTOP);
+    console_take_again(session->serial);
+    console_take_again(session->console);
+}
+
+static void size_changed(struct session *session)
+{
+    if (session->serial)
+        console_size_changed(session->serial);
+    if (session->console)
+        console_size_changed(session->console);
+}
+
+static void signal_caught(void *opaque, int number)
+{
+    struct session *session = opaque;
+    switch (number) {
+    case SIGUSR1:
+        print_stats_now(session->vm);
+        break;
+    case SIGWINCH:
+        size_changed(session);
+        break;
+    case SIGTSTP:
+        suspend(session);
+        break;
+    default:
+        session->signal_number = number;
+        restore_consoles(session);
+        signals_let_kill();
+        vm_stop(session->vm);
+    }
 }
 
 /* NULL in *console when nobody is to be at the other end. */
@@ -108,19 +118,13 @@ static int connect_consoles(struct session *session, struct error *error)
     return result == 0 && session->console ? console_connect(session->console, error) : result;
 }
 
-static void restore_consoles(struct session *session)
-{
-    console_restore(session->serial);
-    console_restore(session->console);
-}
-
-static int exit_code_of(const struct session *session)
+static int exit_code_of(struct session *session)
 {
     const char *report = vm_report(session->vm);
     if (session->signal_number)
         return EXIT_CODE_SIGNAL + session->signal_number;
     if (*report)
-        fprintf(stderr, "nacre: %s\n", report);
+        log_message(&session->log, LOG_ERROR, "%s", report);
     switch (vm_end(session->vm)) {
     case VM_END_PANIC:
     case VM_END_TRIPLE_FAULT:
@@ -132,12 +136,10 @@ static int exit_code_of(const struct session *session)
     }
 }
 
-/* Memory, ports, sockets: what a later try may get is the host's trouble; all else is the
- * configuration's. */
-static int failure_code(const struct error *error)
+static int failed(struct session *session, const struct error *error, int code)
 {
-    fprintf(stderr, "nacre: %s\n", error->message);
-    return EXIT_CODE_CONFIGURATION;
+    log_message(&session->log, LOG_ERROR, "%s", error->message);
+    return code;
 }
 
 /* Why auto took what it took. */
@@ -147,43 +149,65 @@ static const char *engine_reason(void)
                       : "auto: the only one in this build";
 }
 
-static int run_prepared(struct session *session, const struct run_options *options)
+static int run_machine(struct session *session, const struct run_options *options)
 {
     struct error error = {0};
-    int code = EXIT_CODE_HOST;
-    if (!options->quiet)
-        fprintf(stderr, "nacre: engine %s (%s)\r\n", options->vm.engine->name,
+    log_message(&session->log, LOG_INFO, "engine %s (%s)", options->vm.engine->name,
                 options->engine ? "as asked" : engine_reason());
-    if (vm_start(session->vm, session_ended, session, &error) < 0) {
-        fprintf(stderr, "nacre: %s\n", error.message);
-    } else {
-        loop_run(session->loop);
-        restore_consoles(session);
-        if (options->stats)
-            vm_print_stats(session->vm, stderr);
-        code = exit_code_of(session);
-    }
-    return code;
+    if (vm_start(session->vm, session_ended, session, &error) < 0)
+        return failed(session, &error, EXIT_CODE_HOST);
+    loop_run(session->loop);
+    restore_consoles(session);
+    if (options->stats)
+        vm_print_stats(session->vm, stderr);
+    return exit_code_of(session);
 }
 
-static int run_session(struct session *session, struct run_options *options, struct log *log)
+/* Everything that a later failure need not undo: messages, trace, signals. */
+static int prepare(struct session *session, struct run_options *options, struct error *error)
+{
+    session->log.level = options->log_level;
+    session->log.name = options->name;
+    if (options->name) {
+        char title[16]; /* what a process may be called */
+        snprintf(title, sizeof(title), "nacre:%s", options->name);
+        prctl(PR_SET_NAME, title);
+    }
+    int result = options->log_file ? log_open_file(&session->log, options->log_file, error) : 0;
+    if (result == 0 && options->trace_kinds) {
+        result = trace_open(&session->trace, options->trace_kinds, options->trace_file, error);
+        options->vm.trace = &session->trace;
+    }
+    if (result < 0)
+        return result;
+    session->loop = loop_create(error);
+    if (!session->loop)
+        return -ENOMEM;
+    session->signals = signals_watch(session->loop, signal_caught, session, error);
+    return session->signals ? create_consoles(session, options, error) : -EIO;
+}
+
+static int run_session(struct session *session, struct run_options *options)
 {
     struct error error = {0};
-    int code;
-    if (watch_signals(session, &error) < 0 || create_consoles(session, options, &error) < 0)
-        return failure_code(&error);
-    session->vm = vm_create(&options->vm, session->loop, log, &error);
+    if (prepare(session, options, &error) < 0)
+        return failed(session, &error, EXIT_CODE_CONFIGURATION);
+    session->vm = vm_create(&options->vm, session->loop, &session->log, &error);
     if (!session->vm || connect_consoles(session, &error) < 0)
-        code = failure_code(&error);
-    else
-        code = run_prepared(session, options);
+        return failed(session, &error, EXIT_CODE_CONFIGURATION);
+    return run_machine(session, options);
+}
+
+static void session_close(struct session *session)
+{
     /* The vcpus first: one may be writing to a console. */
     vm_destroy(session->vm);
     console_destroy(session->serial);
     console_destroy(session->console);
-    loop_watch_remove(session->signal_watch);
-    close(session->signal_fd);
-    return code;
+    signals_unwatch(session->signals);
+    loop_destroy(session->loop);
+    trace_close(&session->trace);
+    log_destroy(&session->log);
 }
 
 static int run(int argc, char **argv)
@@ -194,25 +218,20 @@ static int run(int argc, char **argv)
                .cpu_count = 1,
                .model = cpu_model_find(CPU_MODEL_DEFAULT),
                .engine_options = engine_options_default},
+        .log_level = LOG_INFO,
     };
     struct error error = {0};
-    struct log log;
+    struct session session = {0};
+    log_init(&session.log, stderr, LOG_INFO);
     int result = options_parse(&command_run, &options, argc, argv, &error);
-    if (result > 0)
-        return EXIT_CODE_OK;
+    int code = EXIT_CODE_OK;
     if (result == 0)
         result = run_options_settle(&options, &error);
     if (result < 0)
-        return failure_code(&error);
-    struct session session = {.loop = loop_create(&error)};
-    if (!session.loop) {
-        fprintf(stderr, "nacre: %s\n", error.message);
-        return EXIT_CODE_HOST;
-    }
-    log_init(&log, stderr, LOG_WARNING);
-    int code = run_session(&session, &options, &log);
-    loop_destroy(session.loop);
-    log_destroy(&log);
+        code = failed(&session, &error, EXIT_CODE_CONFIGURATION);
+    else if (result == 0)
+        code = run_session(&session, &options);
+    session_close(&session);
     return code;
 }
 
@@ -222,9 +241,15 @@ const struct command command_run = {
     .usage = "--kernel FILE [OPTION...]",
     .examples =
         "  nacre run --kernel vmlinuz --initrd initrd.img --append \"console=ttyS0\"\n"
+        "  nacre run --kernel vmlinuz --initrd initrd.img --append \"console=hvc0\" \\\n"
+        "            --console stdio\n"
+        "  nacre run --kernel vmlinuz --name web --serial unix:/run/web.sock,server \\\n"
+        "            --log-file /var/log/web.log\n"
+        "  nacre run --kernel vmlinuz --trace irq,msr --trace-file trace.txt --stats\n"
         "  nacre run --kernel vmlinuz --disk root.img --append \"console=ttyS0 root=/dev/vda\" \\\n"
         "            --cpus 2 --memory 1G --net user,hostfwd=tcp:127.0.0.1:2222-:22\n"
-        "\nOn a terminal Ctrl-A x quits and Ctrl-A h helps. Exit codes: 0 the guest powered off,\n"
+        "\nOn a terminal Ctrl-A x quits and Ctrl-A h helps; SIGUSR1 prints statistics. Exit codes: "
+        "0 the guest powered off,\n"
         "2 wrong option or file, 3 guest panic or triple fault, 4 host error, 128+n signal n.\n",
     .options = run_option_table,
     .run = run,

@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/run_options.h"
 
+#include "cli/lists.h"
+
+#include "memory/host.h"
+
 #include <errno.h>
 #include <string.h>
-#include <sys/sysinfo.h>
+
+#define NAME_MAX_LENGTH 32
 
 static int set_kernel(void *target, const char *text, struct error *error)
 {
@@ -39,36 +44,25 @@ static int set_memory(void *target, const char *text, struct error *error)
     if (size < MEMORY_SIZE_MIN || size > MEMORY_SIZE_MAX || size % PAGE_SIZE)
         return error_set(error, EINVAL, "--memory %s: must be from 1M to 1024G in whole pages",
                          text);
-    /* More than the whole host has, swap included, is a slip of the finger. */
-    struct sysinfo host;
-    if (sysinfo(&host) == 0) {
-        uint64_t most = ((uint64_t)host.totalram + host.totalswap) * host.mem_unit;
-        if (size > most)
-            return error_set(error, ENOMEM, "--memory %s: this host has only %llu MiB with swap",
-                             text, (unsigned long long)(most >> 20));
-    }
+    /* More than this process could ever have, swap included, is a slip of the finger. */
+    uint64_t most = host_memory_most();
+    if (size > most)
+        return error_set(error, ENOMEM, "--memory %s: this host gives at most %llu MiB with swap",
+                         text, (unsigned long long)(most >> 20));
     return 0;
 }
 
 static int set_cpu(void *target, const char *text, struct error *error)
 {
     struct run_options *options = target;
+    if (!strcmp(text, "help")) {
+        list_models();
+        return 1;
+    }
     options->vm.model = cpu_model_find(text);
     if (options->vm.model)
         return 0;
-    return error_set(error, EINVAL, "--cpu %s: no such model; known are %s and %s", text,
-                     cpu_model_at(0)->name, cpu_model_at(1)->name);
-}
-
-static void list_engines(void)
-{
-    struct error error;
-    printf("%-12s the first of these that this host can run (default)\n", "auto");
-    for (unsigned i = 0; engines[i]; i++) {
-        bool usable = engine_choose(engines[i]->name, &error);
-        printf("%-12s %s%s%s\n", engines[i]->name, engines[i]->summary,
-               usable ? "" : "; not here: ", usable ? "" : error.message);
-    }
+    return error_set(error, EINVAL, "--cpu %s: no such model; see --cpu help", text);
 }
 
 static int set_engine(void *target, const char *text, struct error *error)
@@ -165,21 +159,58 @@ static int set_net(void *target, const char *text, struct error *error)
 
 static int set_trace(void *target, const char *text, struct error *error)
 {
-    static const struct {
-        const char *name;
-        uint32_t bit;
-    } kinds[] = {{"exits", TRACE_EXITS}, {"port", TRACE_PORT}, {"mmio", TRACE_MMIO}};
     struct run_options *options = target;
     char *rest = (char *)text;
-    for (char *word; (word = strsep(&rest, ","));) {
-        uint32_t bit = 0;
-        for (unsigned i = 0; i < ARRAY_SIZE(kinds); i++)
-            if (!strcmp(kinds[i].name, word))
-                bit = kinds[i].bit;
-        if (!bit)
-            return error_set(error, EINVAL, "--trace %s: must be some of exits, port, mmio", word);
-        options->vm.trace |= bit;
+    if (!strcmp(text, "help")) {
+        list_traces();
+        return 1;
     }
+    for (char *word; (word = strsep(&rest, ","));) {
+        const struct trace_name *entry = trace_names;
+        while (entry->name && strcmp(entry->name, word))
+            entry++;
+        if (!entry->name)
+            return error_set(error, EINVAL, "--trace %s: no such kind; see --trace help", word);
+        options->trace_kinds |= entry->kind;
+    }
+    return 0;
+}
+
+static int set_trace_file(void *target, const char *text, struct error *error)
+{
+    ((struct run_options *)target)->trace_file = text;
+    return 0;
+}
+
+static int set_log_level(void *target, const char *text, struct error *error)
+{
+    struct run_options *options = target;
+    for (unsigned i = 0; log_level_name(i); i++) {
+        if (strcmp(log_level_name(i), text))
+            continue;
+        options->log_level = (enum log_level)i;
+        return 0;
+    }
+    return error_set(error, EINVAL, "--log-level %s: must be error, warning, info or debug", text);
+}
+
+static int set_log_file(void *target, const char *text, struct error *error)
+{
+    ((struct run_options *)target)->log_file = text;
+    return 0;
+}
+
+static int set_name(void *target, const char *text, struct error *error)
+{
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    struct run_options *options = target;
+    size_t length = strlen(text);
+    if (!length || length > NAME_MAX_LENGTH || strspn(text, allowed) != length)
+        return error_set(error, EINVAL,
+                         "--name %s: must be 1 to %d letters, digits, dots, dashes and underscores",
+                         text, NAME_MAX_LENGTH);
+    options->name = text;
     return 0;
 }
 
@@ -197,37 +228,46 @@ static int set_no_hpet(void *target, const char *text, struct error *error)
 
 static int set_quiet(void *target, const char *text, struct error *error)
 {
-    ((struct run_options *)target)->quiet = true;
+    ((struct run_options *)target)->log_level = LOG_WARNING;
     return 0;
 }
 
 const struct option_spec run_option_table[] = {
-    {"kernel", "FILE", "Linux bzImage or PVH ELF kernel to boot (required)", set_kernel},
-    {"initrd", "FILE", "initial RAM disk", set_initrd},
-    {"append", "TEXT", "the kernel's command line", set_append},
-    {"cpus", "N", "number of vcpus, 1 to 16 (1)", set_cpus},
-    {"memory", "SIZE", "guest memory, as 512M or 2G (512M)", set_memory},
-    {"cpu", "MODEL", "CPU model: x86-64-v2 (default) or x86-64-v1", set_cpu},
+    {"kernel", "FILE", "Linux bzImage or PVH ELF kernel to boot (required)", set_kernel, NULL},
+    {"initrd", "FILE", "initial RAM disk", set_initrd, NULL},
+    {"append", "TEXT", "the kernel's command line", set_append, NULL},
+    {"cpus", "N", "number of vcpus, 1 to 16 (1)", set_cpus, NULL},
+    {"memory", "SIZE", "guest memory, as 512M or 2G (512M)", set_memory, NULL},
+    {"cpu", "MODEL", "CPU model (" CPU_MODEL_DEFAULT "), or help to list them", set_cpu,
+     model_word},
     {"disk", "PATH[,SETTING...]",
      "disk image; readonly=on, format=, cache=writeback|none|writethrough|unsafe, "
      "aio=auto|threads|io_uring",
-     set_disk},
+     set_disk, NULL},
     {"net", "user[,SETTING...]", "NAT network; hostfwd=tcp:127.0.0.1:2222-:22, restrict=on",
-     set_net},
-    {"serial", "WHERE", "first serial port (ttyS0): " CONSOLE_SYNTAX " (stdio)", set_serial},
+     set_net, NULL},
+    {"serial", "WHERE", "first serial port (ttyS0): " CONSOLE_SYNTAX " (stdio)", set_serial,
+     console_word},
     {"console", "WHERE",
-     "virtio console (hvc0), the same places (none; with stdio, no serial port)", set_console},
+     "virtio console (hvc0), the same places (none; with stdio, no serial port)", set_console,
+     NULL},
     {"engine", "NAME", "what runs the guest's code: auto (default), a name, or help to list them",
-     set_engine},
+     set_engine, engine_word},
     {"engine-switch-every", "N", "let all engines take turns, N instructions each (for tests)",
-     set_engine_switch_every},
-    {"code-cache", "SIZE", "most memory that translated code may take (64M)", set_code_cache},
-    {"perf-map", NULL, "name translated code for perf in /tmp/perf-PID.map", set_perf_map},
+     set_engine_switch_every, NULL},
+    {"code-cache", "SIZE", "most memory that translated code may take (64M)", set_code_cache, NULL},
+    {"perf-map", NULL, "name translated code for perf in /tmp/perf-PID.map", set_perf_map, NULL},
     {"stats", NULL, "print what the engines have counted at the end; SIGUSR1 prints it at any time",
-     set_stats},
-    {"trace", "KIND,...", "readable trace on stderr: exits, port, mmio", set_trace},
-    {"no-hpet", NULL, "leave out the high precision event timer", set_no_hpet},
-    {"no-reboot", NULL, "end when the guest reboots", set_no_reboot},
-    {"quiet", NULL, "no line about the engine at start", set_quiet},
+     set_stats, NULL},
+    {"trace", "KIND,...", "readable trace of what the guest does; help lists the kinds", set_trace,
+     trace_word},
+    {"trace-file", "FILE", "where the trace goes (stderr)", set_trace_file, NULL},
+    {"log-level", "LEVEL", "least important messages shown: error, warning, info (default), debug",
+     set_log_level, log_level_name},
+    {"log-file", "FILE", "where messages are appended (stderr)", set_log_file, NULL},
+    {"name", "NAME", "name of the machine, in messages and process lists", set_name, NULL},
+    {"no-hpet", NULL, "leave out the high precision event timer", set_no_hpet, NULL},
+    {"no-reboot", NULL, "end when the guest reboots", set_no_reboot, NULL},
+    {"quiet", NULL, "as --log-level warning: no line about the engine at start", set_quiet, NULL},
     {0},
 };

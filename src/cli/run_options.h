@@ -12,7 +12,11 @@ struct run_options {
     bool serial_chosen;
     const char *engine; /* NULL: auto */
     bool stats;         /* print what the engines have counted at the end */
-    bool quiet;
+    enum log_level log_level;
+    const char *log_file; /* NULL: stderr */
+    const char *name;     /* of the VM; NULL: none */
+    uint32_t trace_kinds;
+    const char *trace_file; /* NULL: stderr */
 };
 
 extern const struct option_spec run_option_table[];

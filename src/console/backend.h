@@ -10,6 +10,7 @@
 
 struct console_ops {
     const char *name; /* as in the option's text */
+    const char *word; /* the same as far as it can be completed: "file:" */
     bool takes_path;  /* name:PATH */
     bool can_serve;   /* name:PATH,server */
     size_t size;      /* of the struct that begins with struct console */

@@ -54,6 +54,13 @@ int console_parse(const char *option, char *text, struct console_config *config,
     return wrong(option, text, error);
 }
 
+const char *console_word(unsigned index)
+{
+    if (index == ARRAY_SIZE(backends))
+        return "none";
+    return index < ARRAY_SIZE(backends) ? backends[index]->word : NULL;
+}
+
 bool console_is_stdio(const struct console_config *config)
 {
     return config->ops == &console_stdio;

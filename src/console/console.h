@@ -31,6 +31,9 @@ int console_parse(const char *option, char *text, struct console_config *config,
                   struct error *error);
 #define CONSOLE_SYNTAX "stdio, pty, unix:PATH[,server], file:PATH, none"
 
+/* The words an option's text may begin with; NULL past the last. */
+const char *console_word(unsigned index);
+
 /* True for the back end on standard input and output: there can be one only. */
 bool console_is_stdio(const struct console_config *config);
 

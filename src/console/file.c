@@ -35,6 +35,7 @@ static void file_close(struct console *console)
 
 const struct console_ops console_file = {
     .name = "file",
+    .word = "file:",
     .takes_path = true,
     .size = sizeof(struct file_console),
     .output_max = MIB(16),

@@ -67,6 +67,7 @@ static void pty_close(struct console *console)
 
 const struct console_ops console_pty = {
     .name = "pty",
+    .word = "pty",
     .size = sizeof(struct pty_console),
     .output_max = KIB(64),
     .connect = pty_connect,

@@ -143,6 +143,7 @@ static void stdio_take_again(struct console *console)
 
 const struct console_ops console_stdio = {
     .name = "stdio",
+    .word = "stdio",
     .size = sizeof(struct stdio_console),
     .output_max = MIB(16),
     .connect = stdio_connect,

@@ -213,6 +213,7 @@ static void unix_close(struct console *console)
 
 const struct console_ops console_unix = {
     .name = "unix",
+    .word = "unix:",
     .takes_path = true,
     .can_serve = true,
     .size = sizeof(struct unix_console),

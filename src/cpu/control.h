@@ -63,6 +63,8 @@ struct cpu_model {
 const struct cpu_model *cpu_model_find(const char *name);
 /* Models by index for --cpu help; NULL past the last. */
 const struct cpu_model *cpu_model_at(unsigned index);
+/* The name of the next feature the model has; starts with *position 0. NULL: no more. */
+const char *cpu_model_feature(const struct cpu_model *model, unsigned *position);
 #define CPU_MODEL_DEFAULT "x86-64-v2"
 
 #endif

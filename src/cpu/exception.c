@@ -63,10 +63,20 @@ static bool becomes_double_fault(unsigned first, unsigned second)
     return is_contributory(first) && is_contributory(second);
 }
 
+static void trace_exception(const struct vcpu *vcpu, const struct exception *exception)
+{
+    trace_print(vcpu->trace, TRACE_EXCEPTION,
+                "vcpu %u vector %u error 0x%x address 0x%llx at %x:0x%llx", vcpu->index,
+                exception->vector, exception->error_code, (unsigned long long)exception->address,
+                vcpu->segments[SEG_CS].selector, (unsigned long long)vcpu->rip);
+}
+
 bool exception_deliver(struct vcpu *vcpu)
 {
     struct exception first = vcpu->exception;
     for (;;) {
+        if (trace_wants(vcpu->trace, TRACE_EXCEPTION))
+            trace_exception(vcpu, &first);
         vcpu->exception.pending = false;
         if (first.vector == VECTOR_PF)
             vcpu->cr2 = first.address;
@@ -146,28 +156,41 @@ static void service_startup(struct vcpu *vcpu)
     vcpu->run_state = VCPU_RUNNING;
 }
 
+/* False: triple fault. */
+static bool take_interrupt(struct vcpu *vcpu, int vector, const char *source)
+{
+    if (trace_wants(vcpu->trace, TRACE_IRQ))
+        trace_print(vcpu->trace, TRACE_IRQ, "vcpu %u vector 0x%x from %s at %x:0x%llx%s",
+                    vcpu->index, (unsigned)vector, source, vcpu->segments[SEG_CS].selector,
+                    (unsigned long long)vcpu->rip,
+                    vcpu->run_state == VCPU_HALTED ? " (halted)" : "");
+    vcpu->run_state = VCPU_RUNNING;
+    return interrupt_deliver(vcpu, (unsigned)vector, INTERRUPT_EXTERNAL);
+}
+
 /* A maskable interrupt, if there is one and it may come now. False: triple fault. */
 static bool service_interrupt(struct vcpu *vcpu)
 {
     if (!(vcpu->rflags & RFLAGS_IF) || vcpu->interrupt_shadow)
         return true;
+    const char *source = "pic";
     int vector = -1;
     if (atomic_load(&vcpu->extint_level) && vcpu->bus->intr_acknowledge)
         vector = vcpu->bus->intr_acknowledge(vcpu->bus->intr_acknowledge_opaque);
-    if (vector < 0)
+    if (vector < 0) {
         vector = apic_take_interrupt(vcpu->apic);
+        source = "apic";
+    }
     if (vector < 0)
         return true;
-    vcpu->run_state = VCPU_RUNNING;
     paravirtual_account(vcpu); /* it may be the tick that asks */
-    return interrupt_deliver(vcpu, (unsigned)vector, INTERRUPT_EXTERNAL);
+    return take_interrupt(vcpu, vector, source);
 }
 
 static bool service_nmi(struct vcpu *vcpu)
 {
     vcpu->nmi_blocked = true;
-    vcpu->run_state = VCPU_RUNNING;
-    return interrupt_deliver(vcpu, VECTOR_NMI, INTERRUPT_EXTERNAL);
+    return take_interrupt(vcpu, VECTOR_NMI, "nmi");
 }
 
 enum vcpu_exit vcpu_service_requests(struct vcpu *vcpu, bool *stop)

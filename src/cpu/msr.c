@@ -245,10 +245,18 @@ static bool write(struct vcpu *vcpu, uint32_t index, uint64_t value)
 
 bool msr_read(struct vcpu *vcpu, uint32_t index, uint64_t *value)
 {
-    return read(vcpu, index, value) || raise_error(vcpu, VECTOR_GP, 0);
+    bool ok = read(vcpu, index, value);
+    if (trace_wants(vcpu->trace, TRACE_MSR))
+        trace_print(vcpu->trace, TRACE_MSR, "vcpu %u read 0x%x -> 0x%llx%s", vcpu->index, index,
+                    ok ? (unsigned long long)*value : 0, ok ? "" : " (refused)");
+    return ok || raise_error(vcpu, VECTOR_GP, 0);
 }
 
 bool msr_write(struct vcpu *vcpu, uint32_t index, uint64_t value)
 {
-    return write(vcpu, index, value) || raise_error(vcpu, VECTOR_GP, 0);
+    bool ok = write(vcpu, index, value);
+    if (trace_wants(vcpu->trace, TRACE_MSR))
+        trace_print(vcpu->trace, TRACE_MSR, "vcpu %u write 0x%x <- 0x%llx%s", vcpu->index, index,
+                    (unsigned long long)value, ok ? "" : " (refused)");
+    return ok || raise_error(vcpu, VECTOR_GP, 0);
 }

@@ -9,6 +9,7 @@
 
 #include "base/bits.h"
 #include "base/state.h"
+#include "base/trace.h"
 #include "bus/bus.h"
 #include "cpu/registers.h"
 #include "cpu/tlb.h"
@@ -162,7 +163,7 @@ struct vcpu {
     struct paravirtual *paravirtual;
     const struct engine_ops *engine; /* the one that runs; changes on the vcpu's own thread */
     void *engine_data[ENGINE_COUNT]; /* each engine's own; NULL: not attached */
-    uint32_t trace;                  /* enum trace_kind bits that are switched on */
+    const struct trace *trace;       /* NULL: nothing is traced */
 
     /* The TLBs' tables: inside this struct, so that emitted code reaches them by one register. */
     struct tlb_entry tlb_entries[MMU_CACHED_MODES][TLB_SIZE_MAX];

@@ -59,12 +59,11 @@ static void trace_access(void *opaque, const struct bus_region *region, enum bus
                          uint64_t address, uint64_t value, unsigned size, bool write)
 {
     struct vm *vm = opaque;
-    uint32_t wanted = space == BUS_PORT ? TRACE_PORT : TRACE_MMIO;
-    if (vm->config.trace & wanted)
-        log_message(vm->log, LOG_ERROR, "trace: %s %s 0x%llx %s 0x%llx (%u bytes, %s)",
-                    space == BUS_PORT ? "port" : "mmio", write ? "write" : "read",
-                    (unsigned long long)address, write ? "<-" : "->", (unsigned long long)value,
-                    size, region ? region->name : "nothing there");
+    enum trace_kind wanted = space == BUS_PORT ? TRACE_PORT : TRACE_MMIO;
+    if (trace_wants(vm->config.trace, wanted))
+        trace_print(vm->config.trace, wanted, "%s 0x%llx %s 0x%llx (%u bytes, %s)",
+                    write ? "write" : "read", (unsigned long long)address, write ? "<-" : "->",
+                    (unsigned long long)value, size, region ? region->name : "nothing there");
 }
 
 static int create_vcpus(struct vm *vm, struct error *error)
@@ -175,10 +174,14 @@ static int build(struct vm *vm, struct error *error)
     vm->bus_ready = true;
     vm->bus.power_sink = power_sink;
     vm->bus.power_opaque = vm;
-    if (vm->config.trace & (TRACE_PORT | TRACE_MMIO)) {
+    if (trace_wants(vm->config.trace, TRACE_PORT | TRACE_MMIO)) {
         vm->bus.trace = trace_access;
         vm->bus.trace_opaque = vm;
     }
+    log_message(vm->log, LOG_DEBUG, "%u vcpus (%s), %llu MiB of memory, %u disks, %u networks",
+                vm->config.cpu_count, vm->config.model->name,
+                (unsigned long long)vm->config.memory_size >> 20, vm->config.disk_count,
+                vm->config.net_count);
     result = create_vcpus(vm, error);
     if (result == 0)
         result = vm_devices_create(&vm->devices, &vm->config, &vm->bus, error);
@@ -246,8 +249,8 @@ static const char *exit_name(enum vcpu_exit exit)
 /* True while the thread shall go on. */
 static bool handle_exit(struct vm *vm, struct vcpu *vcpu, enum vcpu_exit exit)
 {
-    if (vm->config.trace & TRACE_EXITS)
-        log_message(vm->log, LOG_ERROR, "trace: vcpu %u exit %s at 0x%llx", vcpu->index,
+    if (trace_wants(vm->config.trace, TRACE_EXITS))
+        trace_print(vm->config.trace, TRACE_EXITS, "vcpu %u %s at 0x%llx", vcpu->index,
                     exit_name(exit), (unsigned long long)vcpu->rip);
     switch (exit) {
     case VCPU_EXIT_HALT:
@@ -300,12 +303,17 @@ static int reset(struct vm *vm, struct error *error)
     return result;
 }
 
+static const char *const power_names[] = {[BUS_POWER_OFF] = "power-off",
+                                          [BUS_POWER_RESET] = "a reset",
+                                          [BUS_POWER_PANIC] = "an end after its panic"};
+
 /* On the loop's thread. */
 static void vm_power_posted(void *opaque)
 {
     struct vm *vm = opaque;
     struct error error = {0};
     int request = atomic_load(&vm->power_request) - 1;
+    log_message(vm->log, LOG_DEBUG, "the guest asks for %s", power_names[request]);
     vcpu_threads_pause(&vm->threads);
     atomic_store(&vm->power_request, 0);
     if (request == BUS_POWER_PANIC) {

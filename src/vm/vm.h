@@ -32,7 +32,7 @@ struct vm_config {
     bool no_hpet;                     /* leave out the HPET and its ACPI table */
     struct console *serial;           /* COM1's other end; NULL: nobody there. Outlives the VM */
     struct console *console;          /* virtio-console; NULL: none. Outlives the VM */
-    uint32_t trace;                   /* enum trace_kind bits */
+    const struct trace *trace;        /* NULL: nothing is traced. Outlives the VM */
     const struct thread_guard *guard; /* what each thread enters; NULL: none */
 };
 
@@ -65,8 +65,5 @@ const char *vm_report(const struct vm *vm);
 void vm_press_power(struct vm *vm);
 /* What vcpus and engines have counted, a line each; also while they run. */
 void vm_print_stats(struct vm *vm, FILE *stream);
-
-/* --trace */
-enum trace_kind { TRACE_EXITS = 1 << 0, TRACE_PORT = 1 << 1, TRACE_MMIO = 1 << 2 };
 
 #endif

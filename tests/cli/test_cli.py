@@ -65,6 +65,8 @@ class Case(unittest.TestCase):
 
 class Words(Case):
     def refuse(self, *arguments, naming):
+        if arguments[-2:-1] == ("--trace-file",):
+            arguments = (*arguments, "--trace", "port")
         result = self.nacre(*arguments)
         text = result.stderr.decode()
         self.assertEqual(result.returncode, 2, text)
@@ -80,9 +82,15 @@ class Words(Case):
             self.assertIn(b"xample", result.stdout)
 
     def test_lists(self):
-        result = self.nacre("run", "--engine", "help")
-        self.assertEqual(result.returncode, 0)
-        self.assertIn(b"interpret", result.stdout)
+        for option, words in {
+            "--engine": ["auto", "interpret"],
+            "--cpu": ["x86-64-v2", "x86-64-v1", "sse4_2"],
+            "--trace": ["exits", "port", "mmio", "irq", "msr", "exception"],
+        }.items():
+            result = self.nacre("run", option, "help")
+            self.assertEqual(result.returncode, 0)
+            for word in words:
+                self.assertIn(word, result.stdout.decode().split())
 
     def test_unknown_words_get_a_suggestion(self):
         self.refuse("run", "--kernl", "x", naming="--kernel")
@@ -102,6 +110,10 @@ class Words(Case):
             "--engine-switch-every": ["", "0", "-1", "many", "4294967296"],
             "--code-cache": ["", "0", "4K", "1048577", "2T"],
             "--trace": ["", "everything", "port,", "port,x"],
+            "--trace-file": ["", "/no/such/folder/trace"],
+            "--log-level": ["", "loud"],
+            "--log-file": ["", "/no/such/folder/log"],
+            "--name": ["", "a b", "x" * 33, "a/b"],
         }.items():
             for value in values:
                 with self.subTest(option=option, value=value):
@@ -340,6 +352,87 @@ class Consoles(Case):
         self.assertIn(b"--console stdio", result.stderr)
 
 
+class Messages(Case):
+    def read(self, name):
+        with open(os.path.join(self.folder, name)) as file:
+            return file.read()
+
+    def test_log_file_is_appended_to(self):
+        path = os.path.join(self.folder, "log")
+        for _ in range(2):
+            result = self.run_guest(POWER_OFF, "--log-file", path, "--name", "web-1")
+            self.assertEqual(result.returncode, 0)
+            self.assertEqual(result.stderr, b"")
+        self.assertRegex(self.read("log"), r"\A(nacre\(web-1\): engine \w+ \(.*\)\n){2}\Z")
+
+    def test_errors_are_on_stderr_too(self):
+        path = os.path.join(self.folder, "log")
+        result = self.run_guest(TRIPLE_FAULT, "--log-file", path)
+        self.assertEqual(result.returncode, 3)
+        self.assertIn(b"triple fault", result.stderr)
+        self.assertIn("triple fault", self.read("log"))
+
+    def test_levels(self):
+        for level, engine, debug in (("warning", False, False), ("info", True, False), ("debug", True, True)):
+            text = self.run_guest(POWER_OFF, "--log-level", level).stderr.decode()
+            self.assertEqual("engine" in text, engine, text)
+            self.assertEqual("debug: the guest asks for power-off" in text, debug, text)
+
+    def test_name_is_seen_in_process_lists(self):
+        process = subprocess.Popen(
+            [NACRE, "run", "--kernel", self.image(SLEEP), "--memory", "16M", "--name", "db", "--cpus", "2"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        with process:
+            self.assertIn(b"nacre(db): engine", process.stderr.readline())
+            time.sleep(0.2)
+            names = set()
+            for task in os.listdir(f"/proc/{process.pid}/task"):
+                with open(f"/proc/{process.pid}/task/{task}/comm") as file:
+                    names.add(file.read().strip())
+            process.terminate()
+            process.wait(SECONDS)
+        self.assertLessEqual({"nacre:db", "vcpu0", "vcpu1"}, names)
+
+
+class Trace(Case):
+    """Each kind shows what the guest does, and nothing else is in the file."""
+
+    def trace(self, kinds, code, status=0):
+        path = os.path.join(self.folder, "trace")
+        result = self.run_guest(code, "--trace", kinds, "--trace-file", path)
+        self.assertEqual(result.returncode, status, result.stderr)
+        with open(path) as file:
+            lines = file.read().splitlines()
+        for line in lines:
+            self.assertRegex(line, r"^ +\d+\.\d{6} (exits|port|mmio|irq|msr|exception) ")
+            self.assertIn(line.split()[1], kinds.split(","))
+        return "\n".join(lines)
+
+    def test_port(self):
+        self.assertRegex(self.trace("port", POWER_OFF), r"port +write 0x604 <- 0x3400 \(2 bytes, acpi-pm\S*\)")
+
+    def test_exits(self):
+        self.assertRegex(self.trace("exits", TRIPLE_FAULT, 3), r"vcpu 0 shutdown at 0x10000[0-9a-f]")
+
+    def test_exception(self):
+        text = self.trace("exception", TRIPLE_FAULT, 3)
+        self.assertRegex(text, r"vcpu 0 vector 13 error 0x1a .* at 8:0x100008")
+        self.assertRegex(text, r"vector 8 ")
+
+    def test_msr(self):
+        code = bytes.fromhex("b977020000 0f32 0f30 b9efbeadde 0f32")  # PAT read and written, one that is none
+        text = self.trace("msr", code, 3)
+        self.assertRegex(text, r"vcpu 0 read 0x277 -> 0x7040600070406\n")
+        self.assertRegex(text, r"vcpu 0 write 0x277 <- 0x7040600070406\n")
+        self.assertRegex(text, r"vcpu 0 read 0xdeadbeef -> 0x0 \(refused\)")
+
+    def test_irq(self):
+        # Sends itself vector 0x40 by the local APIC; the empty IDT makes that a triple fault.
+        code = bytes.fromhex("6a00 6a00 0f011c24 c705f000e0fe ff010000 c7050003e0fe 40400400 fb 90 f4")
+        self.assertRegex(self.trace("irq", code, 3), r"vcpu 0 vector 0x40 from apic at 8:0x1000")
+
+
 class Terminal(Case):
     """nacre with its standard input and output on a pseudo-terminal of its own."""
 
@@ -393,6 +486,17 @@ class Terminal(Case):
             process = self.start(SLEEP)
             process.send_signal(number)
             self.check_end(process, 128 + number)
+
+    def test_stopped_and_continued(self):
+        process = self.start(ECHO)
+        process.send_signal(signal.SIGTSTP)
+        self.assertTrue(os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1]))
+        self.assertEqual(termios.tcgetattr(self.theirs), self.before)
+        process.send_signal(signal.SIGCONT)
+        self.wait_for(lambda: not termios.tcgetattr(self.theirs)[3] & termios.ICANON)
+        os.write(self.ours, b"on, q")
+        self.read_until(b"on, q")
+        self.check_end(process, 0)
 
     def test_restored_after_a_crash(self):
         process = self.start(SLEEP)
