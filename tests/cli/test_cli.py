@@ -8,6 +8,7 @@ Guests here are a few bytes of machine code in an ELF file with a PVH entry, mad
 import os
 import pty
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -539,8 +540,25 @@ class Doctor(Case):
     def test_names_every_feature(self):
         result = self.nacre("doctor")
         self.assertEqual(result.returncode, 0)
-        for word in (b"KVM", b"tap", b"io_uring", b"userfaultfd", b"huge pages", b"seccomp", b"Landlock"):
-            self.assertIn(word, result.stdout)
+        words = (
+            "processors", "memory", "KVM", "huge pages", "protection keys", "userfaultfd", "io_uring", "tap networking",
+            "seccomp", "Landlock", "user namespaces",
+        )  # fmt: skip
+        for word in words:
+            self.assertRegex(result.stdout.decode(), rf"(?m)^  {word} +\S")
+
+    def test_says_what_an_ordinary_user_gets(self):
+        """Whoever may not open /dev/kvm is told so, and nacre still has an engine."""
+        if os.getuid() != 0:
+            self.skipTest("is an ordinary user already")
+        os.chmod(self.folder, 0o755)
+        copy = shutil.copy(NACRE, self.folder)
+        result = subprocess.run(
+            ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", copy, "doctor"],
+            capture_output=True, text=True, timeout=SECONDS,
+        )  # fmt: skip
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertRegex(result.stdout, r"nacre will use: engine \w+,")
 
 
 if __name__ == "__main__":
