@@ -50,11 +50,24 @@ static uint64_t write_table(struct cursor *cursor, uint8_t *bytes, uint32_t leng
     return address;
 }
 
-/* Slot s, pin p -> GSI 16 + ((s + p) & 3), the swizzle of bus/pci.c. */
-static void add_pci_routing(struct aml *aml)
+#define WIRE_COUNT 4
+#define APIC_MODE  "\\PICM" /* not 0: the guest uses the IOAPIC */
+
+/* \_PIC: the guest says which interrupt controllers it uses. ACPI 6.4 §5.8.1 */
+static void add_interrupt_model(struct aml *aml)
+{
+    aml_name(aml, APIC_MODE);
+    aml_integer(aml, 0);
+    size_t method = aml_begin_method(aml, "\\_PIC", 1);
+    aml_store_argument(aml, APIC_MODE);
+    aml_end(aml, method);
+}
+
+/* Slot s, pin p -> wire (s + p) & 3, as in bus/intx.c; irqs: where each wire goes. */
+static void add_pci_routing(struct aml *aml, const char *name, const uint8_t irqs[WIRE_COUNT])
 {
     enum { SLOTS = 32, PINS = 4 };
-    aml_name(aml, "_PRT");
+    aml_name(aml, name);
     size_t all = aml_begin_package(aml, SLOTS * PINS);
     for (unsigned slot = 0; slot < SLOTS; slot++) {
         for (unsigned pin = 0; pin < PINS; pin++) {
@@ -62,11 +75,24 @@ static void add_pci_routing(struct aml *aml)
             aml_integer(aml, (uint64_t)slot << 16 | 0xffff);
             aml_integer(aml, pin);
             aml_integer(aml, 0);
-            aml_integer(aml, 16 + ((slot + pin) & 3));
+            aml_integer(aml, irqs[(slot + pin) % WIRE_COUNT]);
             aml_end(aml, entry);
         }
     }
     aml_end(aml, all);
+}
+
+/* _PRT: pins of the IOAPIC, or inputs of the 8259s. */
+static void add_pci_interrupts(struct aml *aml, const struct acpi_config *config)
+{
+    add_pci_routing(aml, "PRTA", config->pci_gsis);
+    add_pci_routing(aml, "PRTP", config->pci_isa_irqs);
+    size_t method = aml_begin_method(aml, "_PRT", 0);
+    size_t condition = aml_begin_if(aml, APIC_MODE);
+    aml_return(aml, "PRTA");
+    aml_end(aml, condition);
+    aml_return(aml, "PRTP");
+    aml_end(aml, method);
 }
 
 static void add_pci(struct aml *aml, const struct acpi_config *config)
@@ -85,7 +111,7 @@ static void add_pci(struct aml *aml, const struct acpi_config *config)
     aml_io_range(aml, 0xd00, 0xffff);
     aml_memory_range(aml, config->pci_first, config->pci_last);
     aml_end_resources(aml, resources);
-    add_pci_routing(aml);
+    add_pci_interrupts(aml, config);
     aml_end(aml, device);
 }
 
@@ -154,6 +180,7 @@ static uint64_t write_dsdt(struct cursor *cursor, const struct acpi_config *conf
     uint8_t *table = calloc(1, TABLE_MAX);
     uint64_t address = 0;
     if (aml && table) {
+        add_interrupt_model(aml);
         size_t scope = aml_begin_scope(aml, "\\_SB_");
         add_pci(aml, config);
         for (unsigned i = 0; i < 4; i++)

@@ -16,9 +16,10 @@ struct acpi_config {
     uint16_t pvpanic_port;
     uint64_t ioapic_address;
     uint64_t apic_address;
-    uint64_t hpet_address;        /* 0: none */
-    uint32_t hpet_id;             /* low half of its capabilities register */
-    uint32_t pci_first, pci_last; /* MMIO window */
+    uint64_t hpet_address;                /* 0: none */
+    uint32_t hpet_id;                     /* low half of its capabilities register */
+    uint32_t pci_first, pci_last;         /* MMIO window */
+    uint8_t pci_gsis[4], pci_isa_irqs[4]; /* where PCI's four interrupt wires go */
     bool serial[4];
 };
 

@@ -14,8 +14,13 @@ enum {
     OP_SCOPE = 0x10,
     OP_BUFFER = 0x11,
     OP_PACKAGE = 0x12,
+    OP_METHOD = 0x14,
     OP_EXTENDED = 0x5b,
+    OP_ARGUMENT_0 = 0x68,
+    OP_STORE = 0x70,
     OP_DEVICE = 0x82,
+    OP_IF = 0xa0,
+    OP_RETURN = 0xa4,
 };
 #define RESOURCE_END_TAG 0x79
 
@@ -82,6 +87,36 @@ size_t aml_begin_package(struct aml *aml, unsigned element_count)
     size_t begin = aml->length;
     put_byte(aml, (uint8_t)element_count);
     return begin;
+}
+
+size_t aml_begin_method(struct aml *aml, const char *name, unsigned argument_count)
+{
+    put_byte(aml, OP_METHOD);
+    size_t begin = aml->length;
+    put(aml, name, strlen(name));
+    put_byte(aml, (uint8_t)argument_count);
+    return begin;
+}
+
+size_t aml_begin_if(struct aml *aml, const char *name)
+{
+    put_byte(aml, OP_IF);
+    size_t begin = aml->length;
+    put(aml, name, strlen(name));
+    return begin;
+}
+
+void aml_store_argument(struct aml *aml, const char *name)
+{
+    put_byte(aml, OP_STORE);
+    put_byte(aml, OP_ARGUMENT_0);
+    put(aml, name, strlen(name));
+}
+
+void aml_return(struct aml *aml, const char *name)
+{
+    put_byte(aml, OP_RETURN);
+    put(aml, name, strlen(name));
 }
 
 void aml_name(struct aml *aml, const char *name)

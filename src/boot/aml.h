@@ -18,10 +18,17 @@ struct aml {
 size_t aml_begin_scope(struct aml *aml, const char *name);
 size_t aml_begin_device(struct aml *aml, const char *name);
 size_t aml_begin_package(struct aml *aml, unsigned element_count);
+size_t aml_begin_method(struct aml *aml, const char *name, unsigned argument_count);
+/* What is inside happens when the named integer is not 0. */
+size_t aml_begin_if(struct aml *aml, const char *name);
 /* A _CRS: resource descriptors between begin and end. */
 size_t aml_begin_resources(struct aml *aml);
 void aml_end(struct aml *aml, size_t begin);
 void aml_end_resources(struct aml *aml, size_t begin);
+
+/* In a method: puts its first argument into the name; ends it with the value of the name. */
+void aml_store_argument(struct aml *aml, const char *name);
+void aml_return(struct aml *aml, const char *name);
 
 /* Name(name, ...): the value follows with one of the next functions. */
 void aml_name(struct aml *aml, const char *name);

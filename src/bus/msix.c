@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* MSI-X: the vector table and pending bits in a BAR of their own. PCI 3.0 §6.8.2. */
-#include "bus/pci.h"
+#include "bus/pci_private.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -12,60 +12,76 @@
 #define ENTRY_WORDS     4
 #define PENDING_OFFSET  0x800 /* the table comes first */
 #define BAR_SIZE        4096
-#define MSIX_MAX        (PENDING_OFFSET / 16)
 
 static uint16_t message_control(const struct pci_device *device)
 {
     return (uint16_t)load_le(device->config + device->msix.capability + 2, 2);
 }
 
-bool pci_msix_enabled(const struct pci_device *device)
+bool pci_msix_enabled(struct pci_device *device)
 {
-    return device->msix.count && message_control(device) & CONTROL_ENABLE;
+    struct pci_msix *msix = &device->msix;
+    if (!msix->count)
+        return false;
+    pthread_mutex_lock(&msix->lock);
+    bool enabled = msix->control & CONTROL_ENABLE;
+    pthread_mutex_unlock(&msix->lock);
+    return enabled;
 }
 
+/* A message is a write to memory: as all DMA it needs the guest's leave (PCI 3.0 §6.2.2). The
+ * caller holds the lock, here and below. */
 static bool vector_masked(const struct pci_device *device, unsigned vector)
 {
-    /* A message is a write to memory: as all DMA it needs the guest's leave. PCI 3.0 §6.2.2 */
-    return !pci_bus_master(device) || message_control(device) & CONTROL_MASK ||
+    return !pci_bus_master(device) || device->msix.control & CONTROL_MASK ||
            device->msix.table[vector * ENTRY_WORDS + 3] & ENTRY_MASKED;
 }
 
-static void send_message(struct pci_device *device, unsigned vector)
+/* Sends a vector, or marks it pending while it is masked. The lock is held while the message is on
+ * its way, so that none comes after the guest has masked it. */
+static void send_vector(struct pci_device *device, unsigned vector)
 {
-    const uint32_t *entry = &device->msix.table[vector * ENTRY_WORDS];
+    struct pci_msix *msix = &device->msix;
+    const uint32_t *entry = &msix->table[vector * ENTRY_WORDS];
+    if (vector_masked(device, vector)) {
+        msix->pending[vector / 64] |= BIT(vector % 64);
+        return;
+    }
+    msix->pending[vector / 64] &= ~BIT(vector % 64);
     bus_message(pci_device_bus(device), (uint64_t)entry[1] << 32 | entry[0], entry[2]);
 }
 
 void pci_msix_send(struct pci_device *device, unsigned vector)
 {
-    if (!pci_msix_enabled(device) || vector >= device->msix.count)
+    struct pci_msix *msix = &device->msix;
+    if (vector >= msix->count)
         return;
-    uint64_t *word = &device->msix.pending[vector / 64];
-    if (vector_masked(device, vector))
-        __atomic_fetch_or(word, BIT(vector % 64), __ATOMIC_SEQ_CST);
-    else
-        send_message(device, vector);
+    pthread_mutex_lock(&msix->lock);
+    if (msix->control & CONTROL_ENABLE)
+        send_vector(device, vector);
+    pthread_mutex_unlock(&msix->lock);
 }
 
 /* Sends what was pending and is not masked any more. */
 static void flush_pending(struct pci_device *device)
 {
-    if (!pci_msix_enabled(device))
+    struct pci_msix *msix = &device->msix;
+    if (!(msix->control & CONTROL_ENABLE))
         return;
-    for (unsigned vector = 0; vector < device->msix.count; vector++) {
-        uint64_t *word = &device->msix.pending[vector / 64];
-        if (!(*word >> vector % 64 & 1) || vector_masked(device, vector))
-            continue;
-        if (__atomic_fetch_and(word, ~BIT(vector % 64), __ATOMIC_SEQ_CST) & BIT(vector % 64))
-            send_message(device, vector);
-    }
+    for (unsigned vector = 0; vector < msix->count; vector++)
+        if (msix->pending[vector / 64] >> vector % 64 & 1)
+            send_vector(device, vector);
 }
 
 void pci_msix_config_written(struct pci_device *device)
 {
-    if (device->msix.count)
-        flush_pending(device);
+    struct pci_msix *msix = &device->msix;
+    if (!msix->count)
+        return;
+    pthread_mutex_lock(&msix->lock);
+    msix->control = message_control(device);
+    flush_pending(device);
+    pthread_mutex_unlock(&msix->lock);
 }
 
 void pci_msix_reset(struct pci_device *device)
@@ -74,23 +90,38 @@ void pci_msix_reset(struct pci_device *device)
     if (!msix->count)
         return;
     store_le(device->config + msix->capability + 2, msix->count - 1, 2);
+    pthread_mutex_lock(&msix->lock);
+    msix->control = message_control(device);
     memset(msix->pending, 0, sizeof(msix->pending));
-    memset(msix->table, 0, msix->count * ENTRY_WORDS * sizeof(msix->table[0]));
+    memset(msix->table, 0, sizeof(msix->table));
     for (unsigned i = 0; i < msix->count; i++)
         msix->table[i * ENTRY_WORDS + 3] = ENTRY_MASKED;
+    pthread_mutex_unlock(&msix->lock);
+}
+
+void pci_msix_destroy(struct pci_device *device)
+{
+    if (device->msix.count)
+        pthread_mutex_destroy(&device->msix.lock);
+}
+
+static size_t table_size(const struct pci_msix *msix)
+{
+    return msix->count * ENTRY_WORDS * sizeof(msix->table[0]);
 }
 
 static uint64_t msix_read(void *opaque, uint64_t offset, unsigned size)
 {
     struct pci_device *device = opaque;
-    const struct pci_msix *msix = &device->msix;
-    size_t table_size = msix->count * ENTRY_WORDS * sizeof(msix->table[0]);
+    struct pci_msix *msix = &device->msix;
     uint64_t value = 0;
-    if (range_within(offset, size, table_size))
+    pthread_mutex_lock(&msix->lock);
+    if (range_within(offset, size, table_size(msix)))
         memcpy(&value, (const uint8_t *)msix->table + offset, size);
     else if (offset >= PENDING_OFFSET &&
              range_within(offset - PENDING_OFFSET, size, sizeof(msix->pending)))
         memcpy(&value, (const uint8_t *)msix->pending + (offset - PENDING_OFFSET), size);
+    pthread_mutex_unlock(&msix->lock);
     return value;
 }
 
@@ -98,24 +129,33 @@ static void msix_write(void *opaque, uint64_t offset, uint64_t value, unsigned s
 {
     struct pci_device *device = opaque;
     struct pci_msix *msix = &device->msix;
-    size_t table_size = msix->count * ENTRY_WORDS * sizeof(msix->table[0]);
-    if (size < 4 || offset & 3 || !range_within(offset, size, table_size))
+    if (size < 4 || offset & 3 || !range_within(offset, size, table_size(msix)))
         return;
+    pthread_mutex_lock(&msix->lock);
     memcpy((uint8_t *)msix->table + offset, &value, size);
     flush_pending(device);
+    pthread_mutex_unlock(&msix->lock);
 }
 
 static const struct bus_ops msix_ops = {msix_read, msix_write};
 
+static const struct state_field msix_fields[] = {
+    STATE_FIELD(struct pci_msix, control),
+    STATE_ARRAY(struct pci_msix, table),
+    STATE_ARRAY(struct pci_msix, pending),
+};
+const struct state_table pci_msix_state = STATE_TABLE("msix", 1, msix_fields);
+
+_Static_assert(PENDING_OFFSET == PCI_MSIX_MAX * ENTRY_WORDS * sizeof(uint32_t),
+               "a full table ends where the pending bits begin");
+
 int pci_add_msix(struct pci_device *device, unsigned bar, unsigned count, struct error *error)
 {
     uint8_t capability[12] = {0};
-    if (!count || count > MSIX_MAX)
+    if (!count || count > PCI_MSIX_MAX)
         return error_set(error, EINVAL, "%s: %u interrupt vectors, at most %u", device->device.name,
-                         count, MSIX_MAX);
-    device->msix.table = calloc(count * ENTRY_WORDS, sizeof(uint32_t));
-    if (!device->msix.table)
-        return error_set(error, ENOMEM, "%s: out of memory", device->device.name);
+                         count, PCI_MSIX_MAX);
+    pthread_mutex_init(&device->msix.lock, NULL);
     device->msix.count = count;
     store_le(capability + 2, count - 1, 2);
     store_le(capability + 4, bar, 4);

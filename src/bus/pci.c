@@ -1,48 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The PCI bus: configuration ports, headers, BARs, INTx. MSI-X: msix.c. */
-#include "bus/pci.h"
+/* The PCI bus: configuration ports, headers, BARs. INTx: intx.c, MSI-X: msix.c. */
+#include "bus/pci_private.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-/* Type 0 header. PCI 3.0 §6.1 */
-enum {
-    CONFIG_VENDOR = 0x00,
-    CONFIG_DEVICE = 0x02,
-    CONFIG_COMMAND = 0x04,
-    CONFIG_STATUS = 0x06,
-    CONFIG_REVISION = 0x08,
-    CONFIG_CLASS = 0x09,
-    CONFIG_HEADER_TYPE = 0x0e,
-    CONFIG_BAR = 0x10,
-    CONFIG_SUBSYSTEM_VENDOR = 0x2c,
-    CONFIG_SUBSYSTEM = 0x2e,
-    CONFIG_CAPABILITIES = 0x34,
-    CONFIG_LINE = 0x3c,
-    CONFIG_PIN = 0x3d,
-    CONFIG_CAPABILITY_START = 0x40,
-};
-#define COMMAND_PORT        BIT(0)
-#define COMMAND_MEMORY      BIT(1)
-#define COMMAND_MASTER      BIT(2)
-#define COMMAND_NO_INTX     BIT(10)
-#define STATUS_CAPABILITIES BIT(4)
-#define BAR_PORT            1u
-#define BAR_64BIT           4u
+#define BAR_PORT  1u
+#define BAR_64BIT 4u
 
 #define ADDRESS_ENABLE BIT(31)
-#define FUNCTION_COUNT 8
-
-struct pci_bus {
-    struct device device;
-    struct bus *bus;
-    pthread_mutex_t lock;      /* configuration space */
-    pthread_mutex_t intx_lock; /* the INTx counters */
-    uint32_t address;
-    struct pci_device *devices[PCI_SLOT_COUNT][FUNCTION_COUNT];
-    unsigned intx_count[4]; /* devices that drive each of GSI 16 to 19 */
-    struct bus_region regions[2];
-};
 
 /* --- BARs --- */
 
@@ -105,7 +71,10 @@ static uint32_t config_read(struct pci_device *device, unsigned offset, unsigned
     uint32_t value;
     if (device->config_read && device->config_read(device, offset, size, &value))
         return value;
-    return (uint32_t)load_le(device->config + offset, size);
+    value = (uint32_t)load_le(device->config + offset, size);
+    if (offset <= CONFIG_STATUS && offset + size > CONFIG_STATUS && pci_intx_wanted(device))
+        value |= STATUS_INTERRUPT << 8 * (CONFIG_STATUS - offset);
+    return value;
 }
 
 static void config_write(struct pci_device *device, unsigned offset, uint32_t value, unsigned size)
@@ -116,8 +85,10 @@ static void config_write(struct pci_device *device, unsigned offset, uint32_t va
         /* The loop's thread looks at the command register without our lock. */
         __atomic_store_n(&device->config[offset + i], byte, __ATOMIC_RELAXED);
     }
-    if (offset < CONFIG_BAR + 4 * PCI_BAR_COUNT && offset + size > CONFIG_COMMAND)
+    if (offset < CONFIG_BAR + 4 * PCI_BAR_COUNT && offset + size > CONFIG_COMMAND) {
         bars_update(device);
+        pci_intx_command_written(device);
+    }
     pci_msix_config_written(device);
     if (device->config_written)
         device->config_written(device, offset, size);
@@ -133,16 +104,22 @@ static void config_write(struct pci_device *device, unsigned offset, uint32_t va
 static uint64_t address_read(void *opaque, uint64_t offset, unsigned size)
 {
     struct pci_bus *bus = opaque;
-    return size == 4 ? bus->address : bytes_mask(size);
+    pthread_mutex_lock(&bus->lock);
+    uint64_t value = size == 4 ? bus->address : bytes_mask(size);
+    pthread_mutex_unlock(&bus->lock);
+    return value;
 }
 
 static void address_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
 {
     struct pci_bus *bus = opaque;
-    if (size == 4 && offset == 0)
+    if (size == 4 && offset == 0) {
+        pthread_mutex_lock(&bus->lock);
         bus->address = (uint32_t)value & 0x80fffffc;
-    else if (size == 1 && offset == RESET_CONTROL_OFFSET && value & RESET_CPU)
+        pthread_mutex_unlock(&bus->lock);
+    } else if (size == 1 && offset == RESET_CONTROL_OFFSET && value & RESET_CPU) {
         bus_power(bus->bus, BUS_POWER_RESET);
+    }
 }
 
 static uint64_t data_read(void *opaque, uint64_t offset, unsigned size)
@@ -243,26 +220,6 @@ unsigned pci_add_capability(struct pci_device *device, uint8_t id, const uint8_t
     return offset;
 }
 
-void pci_set_intx(struct pci_device *device, int level)
-{
-    struct pci_bus *bus = device->bus;
-    unsigned pin = device->config[CONFIG_PIN];
-    if (!pin)
-        return;
-    unsigned wire = (device->slot + pin - 1) & 3;
-    pthread_mutex_lock(&bus->intx_lock);
-    if (device->config[CONFIG_COMMAND + 1] & COMMAND_NO_INTX >> 8)
-        level = 0;
-    int change = level - device->intx_level;
-    device->intx_level = level;
-    bus->intx_count[wire] += (unsigned)change;
-    if (change) {
-        struct irq_line line = bus_gsi(bus->bus, 16 + wire);
-        irq_set(&line, bus->intx_count[wire] != 0);
-    }
-    pthread_mutex_unlock(&bus->intx_lock);
-}
-
 bool pci_bus_master(const struct pci_device *device)
 {
     return __atomic_load_n(&device->config[CONFIG_COMMAND], __ATOMIC_RELAXED) & COMMAND_MASTER;
@@ -296,10 +253,11 @@ static void assign_device(struct pci_device *device, uint64_t *next_mmio, uint64
         store_le(config, address | (load_le(config, 4) & 0xf), bar->is_64bit ? 8 : 4);
     }
     store_le(device->config + CONFIG_COMMAND, COMMAND_PORT | COMMAND_MEMORY, 2);
-    unsigned pin = device->config[CONFIG_PIN];
-    if (pin)
-        device->config[CONFIG_LINE] = (uint8_t)(16 + ((device->slot + pin - 1) & 3));
+    if (device->config[CONFIG_PIN])
+        device->config[CONFIG_LINE] = (uint8_t)pci_firmware_irq(pci_intx_wire(device));
     bars_update(device);
+    if (device->configure)
+        device->configure(device);
 }
 
 void pci_assign_resources(struct pci_bus *bus)
@@ -315,7 +273,10 @@ void pci_assign_resources(struct pci_bus *bus)
 
 static void pci_reset(struct device *device)
 {
-    ((struct pci_bus *)device)->address = 0;
+    struct pci_bus *bus = (struct pci_bus *)device;
+    pthread_mutex_lock(&bus->lock);
+    bus->address = 0;
+    pthread_mutex_unlock(&bus->lock);
 }
 
 static void pci_destroy(struct device *device)
@@ -330,13 +291,16 @@ static const struct device_ops pci_ops = {.reset = pci_reset, .destroy = pci_des
 static const struct state_field bus_fields[] = {
     STATE_FIELD(struct pci_bus, address),
     STATE_ARRAY(struct pci_bus, intx_count),
+    STATE_ARRAY(struct pci_bus, isa_irqs),
 };
-static const struct state_table bus_state = STATE_TABLE("pci-bus", 1, bus_fields);
+static const struct state_table bus_state = STATE_TABLE("pci-bus", 2, bus_fields);
 static const struct state_field device_fields[] = {
     STATE_BLOB(struct pci_device, config),
-    STATE_FIELD(struct pci_device, intx_level),
+    STATE_FIELD(struct pci_device, intx_wanted),
+    STATE_FIELD(struct pci_device, intx_driven),
+    STATE_NESTED(struct pci_device, msix, &pci_msix_state),
 };
-const struct state_table pci_device_state = STATE_TABLE("pci-device", 1, device_fields);
+const struct state_table pci_device_state = STATE_TABLE("pci-device", 2, device_fields);
 
 struct pci_bus *pci_bus_create(struct bus *bus, struct error *error)
 {

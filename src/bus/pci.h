@@ -16,6 +16,7 @@
 #define PCI_MMIO_BASE UINT64_C(0xc0000000)
 #define PCI_MMIO_END  UINT64_C(0xfe000000)
 #define PCI_PORT_BASE 0xc000
+#define PCI_WIRE_GSI  16 /* of the first of four INTx wires */
 
 struct pci_device;
 
@@ -25,11 +26,15 @@ struct pci_bar {
     bool mapped;
 };
 
+#define PCI_MSIX_MAX 128
+
 struct pci_msix {
-    unsigned count;       /* vectors; 0: no MSI-X */
-    unsigned capability;  /* config offset */
-    uint32_t *table;      /* count * 4 words: address low, high, data, control */
-    uint64_t pending[32]; /* pending bit array; up to 2048 vectors */
+    unsigned count;                   /* vectors; 0: no MSI-X */
+    unsigned capability;              /* config offset */
+    pthread_mutex_t lock;             /* guards what follows */
+    uint16_t control;                 /* copy of the capability's message control */
+    uint32_t table[PCI_MSIX_MAX * 4]; /* of each vector: address low, high, data, control */
+    uint64_t pending[PCI_MSIX_MAX / 64];
 };
 
 struct pci_device {
@@ -41,7 +46,9 @@ struct pci_device {
     struct pci_bar bars[PCI_BAR_COUNT];
     struct pci_msix msix;
     uint8_t capability_lengths[PCI_CONFIG_SIZE / 4];
-    int intx_level;
+    bool intx_wanted, intx_driven; /* what the device asks for, and what the command lets through */
+    /* Optional: what firmware does to the device besides its BARs, at each start. */
+    void (*configure)(struct pci_device *device);
     /* Optional: after the guest wrote config bytes. */
     void (*config_written)(struct pci_device *device, unsigned offset, unsigned size);
     /* Optional: replaces the plain read of config bytes (virtio's PCI configuration access
@@ -79,13 +86,20 @@ unsigned pci_add_capability(struct pci_device *device, uint8_t id, const uint8_t
 
 /* MSI-X: table and pending bits live in BAR `bar` (added here, its own BAR). */
 int pci_add_msix(struct pci_device *device, unsigned bar, unsigned count, struct error *error);
-bool pci_msix_enabled(const struct pci_device *device);
+/* Before the device is freed; also when there is no MSI-X. */
+void pci_msix_destroy(struct pci_device *device);
+bool pci_msix_enabled(struct pci_device *device);
 /* Sends vector (or marks it pending while masked). Any thread. */
 void pci_msix_send(struct pci_device *device, unsigned vector);
 
-/* Drives INTA# of the device; lines are shared and ORed, then routed to GSI 16 + (slot & 3) [+ PIC
- * link]. Any thread. */
+/* Drives INTA# of the device; lines are shared and ORed on one of four wires. Wire n is GSI
+ * PCI_WIRE_GSI + n, and the ISA interrupt to which the ISA bridge routes it, for guests that use
+ * the 8259s. Any thread. */
 void pci_set_intx(struct pci_device *device, int level);
+/* For the ISA bridge: routes a wire (0 to 3) to an ISA interrupt; 0: to none. */
+void pci_route_intx(struct pci_bus *bus, unsigned wire, unsigned isa_irq);
+/* The ISA interrupt to which firmware routes a wire. */
+unsigned pci_firmware_irq(unsigned wire);
 
 /* The guest has allowed bus mastering (command register bit 2). */
 bool pci_bus_master(const struct pci_device *device);
@@ -97,10 +111,6 @@ void pci_reset_config(struct pci_device *device);
 void pci_assign_resources(struct pci_bus *bus);
 
 struct bus *pci_device_bus(const struct pci_device *device);
-
-/* For pci.c: the guest wrote configuration bytes; the device was reset. */
-void pci_msix_config_written(struct pci_device *device);
-void pci_msix_reset(struct pci_device *device);
 
 /* State table of struct pci_device: nest it in the table of the struct that embeds it. */
 extern const struct state_table pci_device_state;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The chips every PC guest looks for: Intel 440FX host bridge (data sheet 290549), PIIX3 ISA bridge
- * (290550) and PIIX4's power management function. Only their configuration space matters here.
+ * (290550) and PIIX4's power management function. Only their configuration space matters here, and
+ * in it only PIIX3's PIRQRC registers do something: they route the INTx wires to the 8259s.
  */
 #include "device/bridges.h"
 
@@ -10,13 +11,60 @@
 
 #define VENDOR_INTEL 0x8086
 
+/* PIRQRC: PIIX3 data sheet §2.2.4. */
+#define PIRQ_ROUTE      0x60
+#define PIRQ_LAST       0x63
+#define PIRQ_OFF        0x80
+#define PIRQ_RESERVED   (BIT(0) | BIT(1) | BIT(2) | BIT(8) | BIT(13)) /* no PCI interrupt there */
+#define EDGE_LEVEL_PORT 0x4d0 /* one bit an ISA interrupt: level-triggered */
+
+struct bridge_model {
+    const char *name;
+    struct pci_identity identity;
+    int slot, function;
+    unsigned writable_first, writable_last; /* chip-specific registers that keep what is written */
+    uint8_t initial;                        /* what each of them holds at first */
+    void (*config_written)(struct pci_device *device, unsigned offset, unsigned size);
+    void (*configure)(struct pci_device *device);
+};
+
 struct bridge {
     struct pci_device pci;
+    const struct bridge_model *model;
 };
+
+static void pirq_written(struct pci_device *device, unsigned offset, unsigned size)
+{
+    for (unsigned i = offset; i < offset + size; i++) {
+        if (i < PIRQ_ROUTE || i > PIRQ_LAST)
+            continue;
+        unsigned irq = device->config[i] & 15;
+        bool off = device->config[i] & PIRQ_OFF || PIRQ_RESERVED >> irq & 1;
+        pci_route_intx(device->bus, i - PIRQ_ROUTE, off ? 0 : irq);
+    }
+}
+
+/* What firmware does: routes the wires, and makes the 8259s take them as levels. */
+static void pirq_configure(struct pci_device *device)
+{
+    uint16_t levels = 0;
+    for (unsigned wire = 0; wire <= PIRQ_LAST - PIRQ_ROUTE; wire++) {
+        device->config[PIRQ_ROUTE + wire] = (uint8_t)pci_firmware_irq(wire);
+        levels |= (uint16_t)BIT(pci_firmware_irq(wire));
+    }
+    pirq_written(device, PIRQ_ROUTE, PIRQ_LAST - PIRQ_ROUTE + 1);
+    bus_write(pci_device_bus(device), BUS_PORT, EDGE_LEVEL_PORT, levels, 2);
+}
 
 static void bridge_reset(struct device *device)
 {
-    pci_reset_config((struct pci_device *)device);
+    struct bridge *bridge = (struct bridge *)device;
+    const struct bridge_model *model = bridge->model;
+    unsigned size = model->writable_last - model->writable_first + 1;
+    pci_reset_config(&bridge->pci);
+    memset(bridge->pci.config + model->writable_first, model->initial, size);
+    if (model->config_written)
+        model->config_written(&bridge->pci, model->writable_first, size);
 }
 
 static void bridge_destroy(struct device *device)
@@ -30,15 +78,25 @@ static const struct state_field bridge_fields[] = {
 };
 static const struct state_table bridge_state = STATE_TABLE("bridge", 1, bridge_fields);
 
-static const struct {
-    const char *name;
-    struct pci_identity identity;
-    int slot, function;
-    unsigned writable_first, writable_last; /* chip-specific registers that keep what is written */
-} bridges[] = {
-    {"i440fx", {VENDOR_INTEL, 0x1237, 0, 0, 2, 0x060000, 0}, 0, 0, 0x59, 0x5f},   /* PAM */
-    {"piix3", {VENDOR_INTEL, 0x7000, 0, 0, 0, 0x060100, 0}, 1, 0, 0x60, 0x63},    /* PIRQ routes */
-    {"piix4-pm", {VENDOR_INTEL, 0x7113, 0, 0, 3, 0x068000, 0}, 1, 3, 0x40, 0x43}, /* PM base */
+static const struct bridge_model bridges[] = {
+    {.name = "i440fx",
+     .identity = {VENDOR_INTEL, 0x1237, 0, 0, 2, 0x060000, 0},
+     .writable_first = 0x59, /* PAM */
+     .writable_last = 0x5f},
+    {.name = "piix3",
+     .identity = {VENDOR_INTEL, 0x7000, 0, 0, 0, 0x060100, 0},
+     .slot = 1,
+     .writable_first = PIRQ_ROUTE,
+     .writable_last = PIRQ_LAST,
+     .initial = PIRQ_OFF,
+     .config_written = pirq_written,
+     .configure = pirq_configure},
+    {.name = "piix4-pm",
+     .identity = {VENDOR_INTEL, 0x7113, 0, 0, 3, 0x068000, 0},
+     .slot = 1,
+     .function = 3,
+     .writable_first = 0x40, /* base of the PM registers */
+     .writable_last = 0x43},
 };
 
 int bridges_create(struct pci_bus *bus, struct error *error)
@@ -49,6 +107,9 @@ int bridges_create(struct pci_bus *bus, struct error *error)
             return error_set(error, ENOMEM, "%s: out of memory", bridges[i].name);
         bridge->pci.device =
             (struct device){.name = bridges[i].name, .ops = &bridge_ops, .state = &bridge_state};
+        bridge->model = &bridges[i];
+        bridge->pci.config_written = bridges[i].config_written;
+        bridge->pci.configure = bridges[i].configure;
         for (unsigned n = bridges[i].writable_first; n <= bridges[i].writable_last; n++)
             bridge->pci.writable[n] = 0xff;
         int result = pci_add_device(bus, &bridge->pci, &bridges[i].identity, bridges[i].slot,

@@ -430,7 +430,7 @@ static const struct device_ops virtio_device_ops = {.reset = virtio_reset,
 
 void virtio_release(struct virtio_device *device)
 {
-    free(device->pci.msix.table);
+    pci_msix_destroy(&device->pci);
     pthread_mutex_destroy(&device->lock);
 }
 

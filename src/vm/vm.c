@@ -88,7 +88,7 @@ static int create_vcpus(struct vm *vm, struct error *error)
 
 static int write_tables(struct vm *vm, struct error *error)
 {
-    const struct acpi_config config = {
+    struct acpi_config config = {
         .cpu_count = vm->config.cpu_count,
         .pm_base = ACPI_PM_BASE,
         .sci = ACPI_SCI,
@@ -102,6 +102,10 @@ static int write_tables(struct vm *vm, struct error *error)
         .pci_last = (uint32_t)PCI_MMIO_END - 1,
         .serial = {true},
     };
+    for (unsigned wire = 0; wire < ARRAY_SIZE(config.pci_gsis); wire++) {
+        config.pci_gsis[wire] = (uint8_t)(PCI_WIRE_GSI + wire);
+        config.pci_isa_irqs[wire] = (uint8_t)pci_firmware_irq(wire);
+    }
     const struct smbios_config smbios = {
         .cpu_count = vm->config.cpu_count,
         .cpu_name = vm->config.model->brand,

@@ -66,6 +66,17 @@ class Boot(unittest.TestCase):
         machine = self.boot("--no-hpet")
         self.assertNotIn("hpet", machine.run("cat /sys/devices/system/clocksource/*/available_clocksource"))
 
+    def test_without_apics(self):
+        """Everything comes through the 8259s: ticks of the 8254 or HPET, and PCI's INTx over PIIX3."""
+        with tempfile.NamedTemporaryFile(suffix=".img") as disk:
+            disk.write(b"nacre" * 1000)
+            disk.truncate(1 << 20)
+            machine = Machine(linux_arguments("--disk", disk.name, append="quiet noapic nolapic pci=nomsi"))
+            self.addCleanup(machine.close)
+            machine.expect(PROMPT, BOOT_SECONDS)
+            self.assertIn("nacre", machine.run("head -c 5 /dev/vda"))
+            self.assertRegex(machine.run("grep virtio /proc/interrupts"), r"1[01]:\s+[1-9]\d*\s+XT-PIC")
+
     def test_guest_panic_has_its_own_exit_code(self):
         machine = self.boot()
         machine.send("echo c >/proc/sysrq-trigger\n")

@@ -43,6 +43,8 @@ static int fixture_create(void **state)
         .hpet_id = 0x8086a201,
         .pci_first = 0xc0000000,
         .pci_last = 0xfdffffff,
+        .pci_gsis = {16, 17, 18, 19},
+        .pci_isa_irqs = {10, 10, 11, 11},
         .serial = {true, true, true, true},
     };
     const struct smbios_config smbios = {.cpu_count = 16, .cpu_name = "test CPU"};

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The PCI bus through its configuration ports, as a guest sees it. */
 #include "bus/pci.h"
+#include "device/bridges.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,6 +15,10 @@
 #define BAR      0x10
 #define COMMAND  0x04
 #define MARK     0x5a5a0000u
+#define NO_INTX  BIT(10)
+#define WANTED   BIT(19) /* interrupt status, in the dword of the command */
+#define WIRE     (SLOT & 3)
+#define GSI      (PCI_WIRE_GSI + WIRE)
 
 struct fixture {
     struct loop *loop;
@@ -21,7 +26,20 @@ struct fixture {
     struct bus bus;
     struct pci_bus *pci;
     struct pci_device device;
+    uint32_t levels; /* by GSI */
+    unsigned messages;
 };
+
+static void probe_gsi(void *opaque, unsigned number, int level)
+{
+    struct fixture *fixture = opaque;
+    fixture->levels = level ? fixture->levels | 1u << number : fixture->levels & ~(1u << number);
+}
+
+static void probe_message(void *opaque, uint64_t gpa, uint32_t data)
+{
+    ((struct fixture *)opaque)->messages++;
+}
 
 static uint64_t card_read(void *opaque, uint64_t offset, unsigned size)
 {
@@ -55,6 +73,10 @@ static int setup(void **state)
     if (!fixture->loop || !fixture->memory ||
         bus_init(&fixture->bus, fixture->memory, fixture->loop, NULL, &error) < 0)
         return -1;
+    fixture->bus.gsi_sinks[1].set = probe_gsi;
+    fixture->bus.gsi_sinks[1].opaque = fixture;
+    fixture->bus.message_sink = probe_message;
+    fixture->bus.message_opaque = fixture;
     fixture->pci = pci_bus_create(&fixture->bus, &error);
     fixture->device.device =
         (struct device){.name = "card", .ops = &device_ops, .state = &pci_device_state};
@@ -147,7 +169,7 @@ static void test_resources_are_assigned(void **state)
     uint32_t base = config_read(fixture, BAR);
     assert_in_range(base, PCI_MMIO_BASE, PCI_MMIO_END - BAR_SIZE);
     assert_int_equal(card_at(fixture, base), MARK);
-    assert_int_equal(config_read(fixture, 0x3c) & 0xff, 16 + (SLOT & 3));
+    assert_int_equal(config_read(fixture, 0x3c) & 0xff, pci_firmware_irq(SLOT & 3));
 }
 
 /* An access across the end of configuration space must stay inside it. */
@@ -172,7 +194,71 @@ static void test_masked_vector_stays_pending(void **state)
     pci_msix_send(&fixture->device, 1);
     pci_msix_send(&fixture->device, 7); /* there is none */
     assert_int_equal(fixture->device.msix.pending[0], BIT(1));
-    free(fixture->device.msix.table);
+    pci_msix_destroy(&fixture->device);
+}
+
+/* Unmasking sends what was pending, once; a message needs bus mastering. */
+static void test_pending_vector_is_sent(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error error;
+    assert_int_equal(pci_add_msix(&fixture->device, 1, 2, &error), 0);
+    config_write(fixture, BAR + 4, 0xd0000000);
+    config_write(fixture, COMMAND, 2);
+    config_write(fixture, config_read(fixture, 0x34) & 0xff, BIT(31));
+    pci_msix_send(&fixture->device, 1);
+    bus_write(&fixture->bus, BUS_MMIO, 0xd0000000 + 16 + 12, 0, 4);
+    assert_int_equal(fixture->messages, 0);
+    config_write(fixture, COMMAND, 6);
+    assert_int_equal(fixture->messages, 1);
+    assert_int_equal(bus_read(&fixture->bus, BUS_MMIO, 0xd0000000 + 0x800, 8), 0);
+    pci_msix_send(&fixture->device, 1);
+    assert_int_equal(fixture->messages, 2);
+    pci_msix_destroy(&fixture->device);
+}
+
+static void test_intx_disable_acts_at_once(void **state)
+{
+    struct fixture *fixture = *state;
+    pci_set_intx(&fixture->device, 1);
+    assert_int_equal(fixture->levels, BIT(GSI));
+    assert_int_equal(config_read(fixture, COMMAND) & WANTED, WANTED);
+    config_write(fixture, COMMAND, NO_INTX);
+    assert_int_equal(fixture->levels, 0);
+    assert_int_equal(config_read(fixture, COMMAND) & WANTED, WANTED); /* it still asks */
+    config_write(fixture, COMMAND, 0);
+    assert_int_equal(fixture->levels, BIT(GSI));
+    config_write(fixture, COMMAND, NO_INTX);
+    pci_set_intx(&fixture->device, 0);
+    config_write(fixture, COMMAND, 0);
+    assert_int_equal(fixture->levels, 0);
+    assert_int_equal(config_read(fixture, COMMAND) & WANTED, 0);
+}
+
+/* PIRQRC of the ISA bridge, for guests that use the 8259s. */
+static void test_intx_is_routed_to_isa(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error error;
+    assert_int_equal(bridges_create(fixture->pci, &error), 0);
+    bus_reset_devices(&fixture->bus);
+    pci_set_intx(&fixture->device, 1);
+    assert_int_equal(fixture->levels, BIT(GSI)); /* off after a reset */
+    address(fixture, 1, 0x60);
+    assert_int_equal(bus_read(&fixture->bus, BUS_PORT, 0xcfc, 4), 0x80808080);
+    bus_write(&fixture->bus, BUS_PORT, 0xcfc + WIRE, 5, 1);
+    assert_int_equal(fixture->levels, BIT(GSI) | BIT(5));
+    bus_write(&fixture->bus, BUS_PORT, 0xcfc + WIRE, 11, 1);
+    assert_int_equal(fixture->levels, BIT(GSI) | BIT(11));
+    bus_write(&fixture->bus, BUS_PORT, 0xcfc + WIRE, 8, 1); /* no PCI interrupt goes there */
+    assert_int_equal(fixture->levels, BIT(GSI));
+    bus_write(&fixture->bus, BUS_PORT, 0xcfc, 0x0b0b0b0b, 4); /* shared */
+    assert_int_equal(fixture->levels, BIT(GSI) | BIT(11));
+    pci_set_intx(&fixture->device, 0);
+    assert_int_equal(fixture->levels, 0);
+    pci_assign_resources(fixture->pci);
+    pci_set_intx(&fixture->device, 1);
+    assert_int_equal(fixture->levels, BIT(GSI) | BIT(pci_firmware_irq(WIRE)));
 }
 
 #define PCI_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -188,6 +274,9 @@ int main(void)
         PCI_TEST(test_resources_are_assigned),
         PCI_TEST(test_access_across_the_end),
         PCI_TEST(test_masked_vector_stays_pending),
+        PCI_TEST(test_pending_vector_is_sent),
+        PCI_TEST(test_intx_disable_acts_at_once),
+        PCI_TEST(test_intx_is_routed_to_isa),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
