@@ -77,13 +77,19 @@ void engine_detach_all(struct vcpu *vcpu)
 
 void engine_switch(struct vcpu *vcpu)
 {
-    unsigned at = 0;
-    while (engines[at] && engines[at] != vcpu->engine)
-        at++;
-    do
-        at = engines[at] && engines[at + 1] ? at + 1 : 0;
-    while (!attached(vcpu, engines[at]));
-    vcpu->engine = engines[at];
+    const struct engine_ops *first = vcpu->engine, *next = NULL;
+    bool passed = false;
+    for (unsigned i = 0; engines[i] && !next; i++) {
+        if (!attached(vcpu, engines[i]))
+            continue;
+        if (passed)
+            next = engines[i];
+        else if (engines[i] == vcpu->engine)
+            passed = true;
+        else if (first == vcpu->engine)
+            first = engines[i];
+    }
+    vcpu->engine = next ? next : first;
     renew_budget(vcpu);
 }
 
