@@ -16,9 +16,10 @@ _nacre()
         --trace-file) COMPREPLY=($(compgen -f -- "$word")); return ;;
         --log-level) COMPREPLY=($(compgen -W 'error warning info debug' -- "$word")); return ;;
         --log-file) COMPREPLY=($(compgen -f -- "$word")); return ;;
+        --jail) COMPREPLY=($(compgen -W 'on log off' -- "$word")); return ;;
         esac
         case ${COMP_WORDS[1]} in
-        run) words='--kernel --initrd --append --cpus --memory --cpu --disk --net --serial --console --engine --engine-switch-every --code-cache --perf-map --stats --trace --trace-file --log-level --log-file --name --no-hpet --no-reboot --quiet --help' ;;
+        run) words='--kernel --initrd --append --cpus --memory --cpu --disk --net --serial --console --engine --engine-switch-every --code-cache --perf-map --stats --trace --trace-file --log-level --log-file --name --jail --no-hpet --no-reboot --quiet --help' ;;
         doctor) words='--help' ;;
         completion) words='--help' ;;
         manual) words='--help' ;;

@@ -15,6 +15,7 @@ enum exit_code {
     EXIT_CODE_CONFIGURATION = 2, /* an option or a file is wrong; nothing was started */
     EXIT_CODE_GUEST = 3,         /* the guest's kernel panicked, or a triple fault */
     EXIT_CODE_HOST = 4,          /* the host let us down */
+    EXIT_CODE_JAIL = 5,          /* a thread made a system call that its jail forbids */
     EXIT_CODE_SIGNAL = 128,      /* plus the number of the signal that ended nacre */
 };
 

@@ -55,6 +55,7 @@ static const char *const exit_codes[][2] = {
     {"2", "An option or a file is wrong, a port is taken, memory is short: nothing was started."},
     {"3", "The guest's kernel panicked, or the guest stopped with a triple fault."},
     {"4", "The host failed while the machine ran."},
+    {"5", "A thread of nacre made a system call that its jail forbids, and was stopped."},
     {"128+n", "Ended by signal n."},
 };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* nacre run: boots one machine in the foreground. */
+#include "cli/run_jail.h"
 #include "cli/run_options.h"
 #include "cli/signals.h"
 
@@ -13,6 +14,7 @@
 /* A running foreground machine. */
 struct session {
     struct loop *loop;
+    struct jail *jail; /* NULL: none */
     struct console *serial, *console;
     struct vm *vm;
     struct log log;
@@ -56,7 +58,7 @@ static void restore_consoles(struct session *session)
 static void suspend(struct session *session)
 {
     restore_consoles(session);
-    kill(getpid(), SIGSTOP);
+    raise(SIGSTOP);
     console_take_again(session->serial);
     console_take_again(session->console);
 }
@@ -154,8 +156,11 @@ static int run_machine(struct session *session, const struct run_options *option
     struct error error = {0};
     log_message(&session->log, LOG_INFO, "engine %s (%s)", options->vm.engine->name,
                 options->engine ? "as asked" : engine_reason());
+    if (session->jail)
+        jail_close_strangers();
     if (vm_start(session->vm, session_ended, session, &error) < 0)
         return failed(session, &error, EXIT_CODE_HOST);
+    thread_enter(jail_guard(session->jail), THREAD_LOOP);
     loop_run(session->loop);
     restore_consoles(session);
     if (options->stats)
@@ -178,8 +183,11 @@ static int prepare(struct session *session, struct run_options *options, struct 
         result = trace_open(&session->trace, options->trace_kinds, options->trace_file, error);
         options->vm.trace = &session->trace;
     }
+    if (result == 0)
+        result = run_jail_create(options, &session->log, &session->jail, error);
     if (result < 0)
         return result;
+    options->vm.guard = jail_guard(session->jail);
     session->loop = loop_create(error);
     if (!session->loop)
         return -ENOMEM;
@@ -208,6 +216,7 @@ static void session_close(struct session *session)
     loop_destroy(session->loop);
     trace_close(&session->trace);
     log_destroy(&session->log);
+    jail_destroy(session->jail);
 }
 
 static int run(int argc, char **argv)
@@ -250,7 +259,8 @@ const struct command command_run = {
         "            --cpus 2 --memory 1G --net user,hostfwd=tcp:127.0.0.1:2222-:22\n"
         "\nOn a terminal Ctrl-A x quits and Ctrl-A h helps; SIGUSR1 prints statistics. Exit codes: "
         "0 the guest powered off,\n"
-        "2 wrong option or file, 3 guest panic or triple fault, 4 host error, 128+n signal n.\n",
+        "2 wrong option or file, 3 guest panic or triple fault, 4 host error, 5 stopped by\n"
+        "the jail, 128+n signal n.\n",
     .options = run_option_table,
     .run = run,
 };

@@ -214,6 +214,11 @@ static int set_name(void *target, const char *text, struct error *error)
     return 0;
 }
 
+static int set_jail(void *target, const char *text, struct error *error)
+{
+    return jail_mode_parse(text, &((struct run_options *)target)->jail, error);
+}
+
 static int set_no_reboot(void *target, const char *text, struct error *error)
 {
     ((struct run_options *)target)->vm.no_reboot = true;
@@ -266,6 +271,8 @@ const struct option_spec run_option_table[] = {
      set_log_level, log_level_name},
     {"log-file", "FILE", "where messages are appended (stderr)", set_log_file, NULL},
     {"name", "NAME", "name of the machine, in messages and process lists", set_name, NULL},
+    {"jail", "MODE", "on (default): a system call that nacre has no use for ends it; log; off",
+     set_jail, jail_mode_name},
     {"no-hpet", NULL, "leave out the high precision event timer", set_no_hpet, NULL},
     {"no-reboot", NULL, "end when the guest reboots", set_no_reboot, NULL},
     {"quiet", NULL, "as --log-level warning: no line about the engine at start", set_quiet, NULL},

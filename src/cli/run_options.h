@@ -4,6 +4,7 @@
 #define NACRE_CLI_RUN_OPTIONS_H
 
 #include "cli/cli.h"
+#include "jail/jail.h"
 #include "vm/vm.h"
 
 struct run_options {
@@ -12,6 +13,7 @@ struct run_options {
     bool serial_chosen;
     const char *engine; /* NULL: auto */
     bool stats;         /* print what the engines have counted at the end */
+    enum jail_mode jail;
     enum log_level log_level;
     const char *log_file; /* NULL: stderr */
     const char *name;     /* of the VM; NULL: none */

@@ -66,6 +66,16 @@ bool console_is_stdio(const struct console_config *config)
     return config->ops == &console_stdio;
 }
 
+bool console_is_unix_server(const struct console_config *config)
+{
+    return config->ops == &console_unix && config->server;
+}
+
+bool console_is_unix_client(const struct console_config *config)
+{
+    return config->ops == &console_unix && !config->server;
+}
+
 /* --- input --- */
 
 /* Hands the guest what it has room for. */

@@ -37,6 +37,10 @@ const char *console_word(unsigned index);
 /* True for the back end on standard input and output: there can be one only. */
 bool console_is_stdio(const struct console_config *config);
 
+/* What a back end on a unix socket needs while the machine runs. */
+bool console_is_unix_server(const struct console_config *config);
+bool console_is_unix_client(const struct console_config *config);
+
 /* The device's side. Both are called on the loop's thread. */
 struct console_sink {
     /* Bytes for the guest: takes what there is room for and returns how many. */
@@ -75,6 +79,9 @@ void console_size_changed(struct console *console);
  * here and in console_destroy(). */
 void console_restore(struct console *console);
 void console_take_again(struct console *console);
+
+/* For a signal handler: makes a terminal that was raw usable again. */
+void console_rescue_terminal(void);
 
 /* Writes what waits, restores, closes. No vcpu may run any more. */
 void console_destroy(struct console *console);

@@ -23,12 +23,8 @@ struct stdio_console {
 
 static const int fatal_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGQUIT, SIGTRAP};
 
-/*
- * nacre itself has crashed: makes the terminal usable again. A handler cannot reach the saved
- * settings without global state, so it sets what raw mode cleared. SA_RESETHAND: the second raise
- * ends the process with the right status.
- */
-static void restore_and_die(int number)
+/* A handler cannot reach the saved settings without global state: it sets what raw mode cleared. */
+void console_rescue_terminal(void)
 {
     struct termios settings;
     if (tcgetattr(STDIN_FILENO, &settings) == 0) {
@@ -37,6 +33,13 @@ static void restore_and_die(int number)
         settings.c_lflag |= ICANON | ECHO | ISIG | IEXTEN;
         tcsetattr(STDIN_FILENO, TCSANOW, &settings);
     }
+}
+
+/* nacre itself has crashed. SA_RESETHAND: the second raise ends the process with the right status.
+ */
+static void restore_and_die(int number)
+{
+    console_rescue_terminal();
     raise(number);
 }
 

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/run_jail.h"
+
+#include "base/bits.h"
+
+#include <unistd.h>
+
+static void look_at_console(struct jail_config *config, const struct console_config *console,
+                            const char **socket)
+{
+    if (console_is_unix_client(console))
+        config->needs |= JAIL_NEED_UNIX_CLIENT;
+    if (console_is_unix_server(console)) {
+        config->needs |= JAIL_NEED_UNIX_SERVER;
+        *socket = console->path;
+    }
+    if (console_is_stdio(console) && isatty(STDIN_FILENO))
+        config->before_exit = console_rescue_terminal;
+}
+
+int run_jail_create(const struct run_options *options, struct log *log, struct jail **jail,
+                    struct error *error)
+{
+    struct jail_config config = {.mode = options->jail, .exit_code = EXIT_CODE_JAIL, .log = log};
+    if (options->jail == JAIL_OFF || !jail_supported()) {
+        log_message(log, LOG_ERROR,
+                    "no jail (%s): a guest that finds a fault in nacre gets all your rights",
+                    options->jail == JAIL_OFF ? "--jail off" : "this build has a sanitizer");
+        return 0;
+    }
+    look_at_console(&config, &options->serial, &config.sockets[0]);
+    look_at_console(&config, &options->console, &config.sockets[1]);
+    *jail = jail_create(&config, error);
+    return *jail ? 0 : -error->code;
+}
