@@ -32,7 +32,7 @@ static void uring_finished(void *opaque, struct block_request *request)
 {
     struct disk *disk = opaque;
     if (disk->image->ops->release)
-        disk->image->ops->release(disk->image);
+        disk->image->ops->release(disk->image, request);
     finished(disk, request);
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/iovec.h"
+#include "base/log.h"
 #include "base/loop.h"
 #include "base/thread.h"
 
@@ -24,12 +25,14 @@ struct block_request {
     uint64_t length; /* bytes; the vector of READ and WRITE may be longer */
     const struct iovec *vector;
     unsigned vector_count;
+    uint64_t skip; /* bytes of the vector that come before the request's */
     /* result: 0 or -errno. */
     void (*done)(struct block_request *request, int result);
     void *opaque;
     /* The back end's while the request is in flight. */
     struct block_request *next;
     uint64_t file_offset;
+    unsigned epoch;
     int result;
 };
 
@@ -91,8 +94,12 @@ struct block_options {
     const char *path;
     const char *format; /* NULL: as the name says (docs/decisions/image-formats.md) */
     bool read_only;
+    bool lenient;    /* open what is damaged: to check it */
+    bool no_backing; /* leave what it is based on closed */
+    unsigned depth;  /* backing images above this one */
     enum block_cache cache;
     enum block_aio aio;
+    struct log *log;                  /* for what goes wrong later; NULL: silent */
     const struct thread_guard *guard; /* what each I/O thread enters; NULL: none */
 };
 

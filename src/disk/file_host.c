@@ -62,8 +62,8 @@ static int transfer(struct host_file *host, const struct block_request *request)
     int flags = file->cache == BLOCK_CACHE_WRITETHROUGH ? RWF_DSYNC : 0;
     uint64_t done = 0;
     while (done < request->length) {
-        unsigned count = vector_slice(pieces, PIECES, request->vector, request->vector_count, done,
-                                      request->length - done);
+        unsigned count = vector_slice(pieces, PIECES, request->vector, request->vector_count,
+                                      request->skip + done, request->length - done);
         uint64_t offset = request->offset + done;
         int fd = descriptor(file, offset, pieces, count);
         ssize_t moved = request->operation == BLOCK_READ
@@ -76,7 +76,8 @@ static int transfer(struct host_file *host, const struct block_request *request)
         if (moved == 0 && !(file->grows && request->operation == BLOCK_READ))
             return -EIO; /* the file has become shorter, or the vector is too short */
         if (moved == 0) {
-            vector_clear(request->vector, request->vector_count, done, request->length - done);
+            vector_clear(request->vector, request->vector_count, request->skip + done,
+                         request->length - done);
             break;
         }
         done += (uint64_t)moved;

@@ -4,6 +4,7 @@
 #include "disk/image.h"
 
 #include "base/bits.h"
+#include "disk/qcow2/qcow2.h"
 #include "disk/raw.h"
 
 #include <errno.h>
@@ -15,6 +16,7 @@ static const struct {
                           struct error *error);
 } formats[] = {
     {.format = "raw", .suffix = "", .open = raw_open},
+    {.format = "qcow2", .suffix = ".qcow2", .magic = {'Q', 'F', 'I', 0xfb}, .open = qcow2_open},
 };
 
 static int find_by_name(const char *format, struct error *error, const char *path)

@@ -19,8 +19,8 @@ struct image_ops {
      * True when the request is nothing but the same request at *offset of the file. Never blocks.
      * The range then stays where it is until `release`. Optional, both.
      */
-    bool (*locate)(struct image *image, const struct block_request *request, uint64_t *offset);
-    void (*release)(struct image *image);
+    bool (*locate)(struct image *image, struct block_request *request, uint64_t *offset);
+    void (*release)(struct image *image, struct block_request *request);
     /* What lies at offset. -errno. */
     int (*extent)(struct image *image, uint64_t offset, uint64_t length, struct extent *extent);
     int (*resize)(struct image *image, uint64_t size, struct error *error);

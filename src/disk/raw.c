@@ -12,7 +12,7 @@ static int raw_execute(struct image *image, const struct block_request *request)
     return file_execute(image->file, request);
 }
 
-static bool raw_locate(struct image *image, const struct block_request *request, uint64_t *offset)
+static bool raw_locate(struct image *image, struct block_request *request, uint64_t *offset)
 {
     *offset = request->offset;
     return true;

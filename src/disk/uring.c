@@ -46,7 +46,7 @@ static void prepare(struct uring *uring, struct slot *slot)
     struct file *file = uring->file;
     uint64_t offset = slot->offset + slot->done;
     unsigned count = vector_slice(slot->pieces, PIECES, request->vector, request->vector_count,
-                                  slot->done, request->length - slot->done);
+                                  request->skip + slot->done, request->length - slot->done);
     int fd = file->ops->descriptor(file, offset, slot->pieces, count);
     if (request->operation == BLOCK_FLUSH)
         io_uring_prep_fsync(entry, fd, IORING_FSYNC_DATASYNC);
@@ -104,7 +104,7 @@ static bool advance(struct uring *uring, struct slot *slot, int moved)
     if (moved > 0)
         slot->done += (unsigned)moved;
     else if (moved == 0 && request->operation == BLOCK_READ && uring->file->grows)
-        vector_clear(request->vector, request->vector_count, slot->done,
+        vector_clear(request->vector, request->vector_count, request->skip + slot->done,
                      request->length - slot->done);
     else if (moved == 0)
         request->result = -EIO; /* the file has become shorter */

@@ -73,6 +73,7 @@ static int create_disks(struct vm_devices *devices, const struct vm_config *conf
     for (unsigned i = 0; i < config->disk_count; i++) {
         struct block_options options = config->disks[i];
         options.guard = config->guard;
+        options.log = bus->log;
         devices->blocks[i] = block_open(&options, bus->loop, error);
         if (!devices->blocks[i])
             return -EINVAL;
