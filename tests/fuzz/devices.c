@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The register interface of every device and the virtqueues behind it: the input is a list of port,
- * MMIO and guest memory accesses, with turns of the event loop in between. Nothing the guest writes
- * may crash us.
+ * MMIO and guest memory accesses, with turns of the event loop in between, and of what is too rare
+ * to come by chance: virtio drivers that start and offer requests. Nothing the guest writes may
+ * crash us.
  */
 #include "fuzz/fuzz.h"
 
 #include "base/loop.h"
 #include "bus/pci.h"
+#include "console/backend.h"
 #include "device/hpet.h"
 #include "vm/vm_devices.h"
 
@@ -17,7 +19,21 @@
 #define MEMORY_SIZE MIB(1)
 #define ACTIONS_MAX 400
 
-enum action { PORT_WRITE, PORT_READ, MMIO_WRITE, MMIO_READ, MEMORY_WRITE, TURN, ACTION_COUNT };
+#define QUEUES     4
+#define QUEUE_SIZE 8
+
+enum action {
+    PORT_WRITE,
+    PORT_READ,
+    MMIO_WRITE,
+    MMIO_READ,
+    MEMORY_WRITE,
+    DRIVER_START,
+    DRIVER_OFFER,
+    CONSOLE_INPUT,
+    TURN,
+    ACTION_COUNT
+};
 
 static void stop_loop(void *opaque)
 {
@@ -52,7 +68,92 @@ static uint64_t choose_mmio(struct fuzz_input *input)
     return PCI_MMIO_BASE + (pick & 0x1f) * KIB(4) + fuzz_take_integer(input, 2) % KIB(4);
 }
 
-static void act(struct bus *bus, struct fuzz_input *input)
+/* --- the part of a virtio driver that chance would hardly find --- */
+
+static uint64_t config_address(unsigned slot, unsigned reg)
+{
+    return BIT(31) | slot << 11 | reg;
+}
+
+static uint64_t config_read(struct bus *bus, unsigned slot, unsigned reg)
+{
+    bus_write(bus, BUS_PORT, 0xcf8, config_address(slot, reg), 4);
+    return bus_read(bus, BUS_PORT, 0xcfc, 4);
+}
+
+/* The registers of the device in a slot; 0: not a virtio device. */
+static uint64_t virtio_registers(struct bus *bus, unsigned slot)
+{
+    if ((config_read(bus, slot, 0) & 0xffff) != 0x1af4)
+        return 0;
+    return config_read(bus, slot, 0x20) & ~UINT64_C(15);
+}
+
+/* A page for each queue: descriptors, available ring, used ring. */
+static uint64_t queue_address(unsigned slot, unsigned queue)
+{
+    return KIB(64) + (slot % 16 * QUEUES + queue) * PAGE_SIZE;
+}
+
+static void driver_start(struct bus *bus, struct fuzz_input *input)
+{
+    unsigned slot = (unsigned)fuzz_take_integer(input, 1) % 16;
+    uint64_t registers = virtio_registers(bus, slot);
+    if (!registers)
+        return;
+    bus_write(bus, BUS_PORT, 0xcf8, config_address(slot, 4), 4);
+    bus_write(bus, BUS_PORT, 0xcfc, 6, 2); /* memory, bus master */
+    bus_write(bus, BUS_MMIO, registers + 20, 0, 1);
+    bus_write(bus, BUS_MMIO, registers + 20, 3, 1);
+    for (unsigned i = 0; i < 2; i++) { /* features: some of the lower ones, VERSION_1 */
+        bus_write(bus, BUS_MMIO, registers + 8, i, 4);
+        bus_write(bus, BUS_MMIO, registers + 12, i ? 1 : fuzz_take_integer(input, 4), 4);
+    }
+    bus_write(bus, BUS_MMIO, registers + 20, 11, 1);
+    for (unsigned queue = 0; queue < QUEUES; queue++) {
+        uint64_t address = queue_address(slot, queue);
+        bus_write(bus, BUS_MMIO, registers + 22, queue, 2);
+        bus_write(bus, BUS_MMIO, registers + 24, QUEUE_SIZE, 2);
+        bus_write(bus, BUS_MMIO, registers + 32, address, 4);
+        bus_write(bus, BUS_MMIO, registers + 40, address + 0x400, 4);
+        bus_write(bus, BUS_MMIO, registers + 48, address + 0x800, 4);
+        bus_write(bus, BUS_MMIO, registers + 28, 1, 2);
+    }
+    bus_write(bus, BUS_MMIO, registers + 20, 15, 1);
+}
+
+/* One descriptor with an address, length, flags and successor from the input, and a notification.
+ */
+static void driver_offer(struct bus *bus, struct fuzz_input *input)
+{
+    unsigned slot = (unsigned)fuzz_take_integer(input, 1) % 16;
+    unsigned queue = (unsigned)fuzz_take_integer(input, 1) % QUEUES;
+    uint64_t address = queue_address(slot, queue), registers = virtio_registers(bus, slot);
+    uint8_t descriptor[16] = {0};
+    uint16_t index = (uint16_t)fuzz_take_integer(input, 1) % QUEUE_SIZE, available = 0;
+    store_le(descriptor, fuzz_take_integer(input, 3), 8);
+    store_le(descriptor + 8, fuzz_take_integer(input, 2), 4);
+    store_le(descriptor + 12, fuzz_take_integer(input, 1) % 8, 2);
+    store_le(descriptor + 14, fuzz_take_integer(input, 1) % QUEUE_SIZE, 2);
+    memory_write(bus->memory, address + index * sizeof(descriptor), descriptor, sizeof(descriptor));
+    memory_read(bus->memory, address + 0x402, &available, 2);
+    memory_write(bus->memory, address + 0x404 + available % QUEUE_SIZE * 2u, &index, 2);
+    available++;
+    memory_write(bus->memory, address + 0x402, &available, 2);
+    if (registers)
+        bus_write(bus, BUS_MMIO, registers + 0x3000 + 4u * queue, queue, 2);
+}
+
+static void console_input(struct console *console, struct fuzz_input *input)
+{
+    uint8_t bytes[64];
+    fuzz_take(input, bytes, sizeof(bytes));
+    if (console->sink.receive)
+        console->sink.receive(console->sink.opaque, bytes, bytes[0] % sizeof(bytes));
+    console_size_changed(console);
+}
+
+static void act(struct bus *bus, struct console *console, struct fuzz_input *input)
 {
     enum action action = fuzz_take_integer(input, 1) % ACTION_COUNT;
     unsigned size = 1u << fuzz_take_integer(input, 1) % 3;
@@ -73,6 +174,15 @@ static void act(struct bus *bus, struct fuzz_input *input)
     case MEMORY_WRITE:
         fuzz_take(input, bytes, sizeof(bytes));
         memory_write(bus->memory, fuzz_take_integer(input, 2) * 16, bytes, sizeof(bytes));
+        break;
+    case DRIVER_START:
+        driver_start(bus, input);
+        break;
+    case DRIVER_OFFER:
+        driver_offer(bus, input);
+        break;
+    case CONSOLE_INPUT:
+        console_input(console, input);
         break;
     default:
         turn(bus->loop);
@@ -114,7 +224,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     fuzz_require(vm_devices_create(&devices, &config, &bus, &error) == 0, &error);
     pci_assign_resources(devices.pci);
     for (unsigned i = 0; i < ACTIONS_MAX && input.length; i++)
-        act(&bus, &input);
+        act(&bus, console, &input);
     turn(loop);
     bus_reset_devices(&bus);
     /* Back ends first: no completion may arrive at a device that is gone. */
