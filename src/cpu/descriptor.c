@@ -187,7 +187,7 @@ static bool stack_linear(struct vcpu *vcpu, const struct stack *stack, unsigned 
     bool inside =
         expand_down ? offset > stack->segment.limit && last <= top : last <= stack->segment.limit;
     if (!inside)
-        return raise_error(vcpu, VECTOR_SS, 0);
+        return raise_error(vcpu, VECTOR_SS, stack->error_code);
     *linear = stack->segment.base + offset;
     return true;
 }

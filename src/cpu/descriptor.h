@@ -141,6 +141,7 @@ struct stack {
     bool flat64;
     uint64_t pointer;
     enum mmu_mode mode;
+    uint16_t error_code; /* of #SS: 0, or the selector of a stack that is not in SS yet */
 };
 
 struct stack stack_current(const struct vcpu *vcpu);

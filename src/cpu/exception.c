@@ -78,6 +78,7 @@ bool exception_deliver(struct vcpu *vcpu)
         if (trace_wants(vcpu->trace, TRACE_EXCEPTION))
             trace_exception(vcpu, &first);
         vcpu->exception.pending = false;
+        vcpu->run_state = VCPU_RUNNING; /* a single step ends a HLT */
         if (first.vector == VECTOR_PF)
             vcpu->cr2 = first.address;
         if (first.vector == VECTOR_DB)
@@ -94,6 +95,8 @@ bool exception_deliver(struct vcpu *vcpu)
             vcpu->exception.pending = false;
             return false;
         }
+        if (second.vector == VECTOR_PF) /* also when it is reported as a double fault */
+            vcpu->cr2 = second.address;
         if (becomes_double_fault(first.vector, second.vector))
             second =
                 (struct exception){.pending = true, .vector = VECTOR_DF, .has_error_code = true};

@@ -128,6 +128,7 @@ static bool inner_stack(struct vcpu *vcpu, unsigned level, struct stack *stack)
     if (!stack_segment_check(vcpu, selector, level, VECTOR_TS, &descriptor))
         return false;
     stack->segment = descriptor_segment(&descriptor, selector);
+    stack->error_code = selector_error(selector);
     return true;
 }
 

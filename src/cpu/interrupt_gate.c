@@ -167,6 +167,7 @@ static bool legacy_inner_stack(struct vcpu *vcpu, unsigned level, struct stack *
         !stack_segment_check(vcpu, selector, level, VECTOR_TS, &descriptor))
         return false;
     stack->segment = descriptor_segment(&descriptor, selector);
+    stack->error_code = selector_error(selector);
     return true;
 }
 

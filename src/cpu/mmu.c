@@ -5,6 +5,7 @@
 
 #include "cpu/access.h"
 #include "cpu/apic.h"
+#include "cpu/breakpoint.h"
 #include "cpu/exception.h"
 
 /* One byte range inside one page, ready to be accessed. */
@@ -28,29 +29,6 @@ static uint64_t wrap_linear(const struct vcpu *vcpu, uint64_t gva, enum mmu_mode
     return gva;
 }
 
-/* Is a data breakpoint armed? Then nothing is cached, and each access comes through here. */
-static bool is_watching(const struct vcpu *vcpu)
-{
-    for (unsigned i = 0; i < 4; i++)
-        if (vcpu->dr[7] >> (i * 2) & 3 && vcpu->dr[7] >> (16 + i * 4) & 1)
-            return true;
-    return false;
-}
-
-/* Notes which data breakpoints an access meets: RW 1 stops at writes, 3 at both. SDM vol. 3 §17.2.5
- */
-static void watch_note(struct vcpu *vcpu, uint64_t gva, unsigned size, bool write)
-{
-    static const uint8_t lengths[] = {1, 2, 8, 4};
-    for (unsigned i = 0; unlikely(vcpu->dr[7] & 0xff) && i < 4; i++) {
-        unsigned control = vcpu->dr[7] >> (16 + i * 4) & 15;
-        uint64_t length = lengths[control >> 2], start = vcpu->dr[i] & ~(length - 1);
-        bool armed = vcpu->dr[7] >> (i * 2) & 3 && control & 1 && (write || control & 2);
-        if (armed && gva < start + length && start < gva + size)
-            vcpu->watch_hits |= BIT(i);
-    }
-}
-
 static enum mmu_status resolve(struct vcpu *vcpu, uint64_t gva, enum mmu_access access,
                                enum mmu_mode mode, struct target *target)
 {
@@ -69,7 +47,7 @@ static enum mmu_status resolve(struct vcpu *vcpu, uint64_t gva, enum mmu_access 
     target->page_flags = 0;
     if (memory_is_ram(vcpu->memory, translation.gpa)) {
         target->hva = vcpu->memory->base + translation.gpa;
-        target->page_flags = unlikely(is_watching(vcpu))
+        target->page_flags = unlikely(breakpoints_watch_memory(vcpu))
                                  ? memory_page_flags(vcpu->memory, translation.gpa)
                                  : mmu_cache(vcpu, gva, mode, &translation);
     }
@@ -205,7 +183,7 @@ enum mmu_status mmu_read(struct vcpu *vcpu, uint64_t gva, void *bytes, unsigned 
     unsigned first;
     if (resolve_range(vcpu, gva, size, MMU_READ, mode, targets, &first) == MMU_FAULT)
         return MMU_FAULT;
-    watch_note(vcpu, wrap_linear(vcpu, gva, mode), size, false);
+    breakpoints_note_memory(vcpu, wrap_linear(vcpu, gva, mode), size, false);
     target_read(vcpu, &targets[0], bytes, first);
     if (first < size)
         target_read(vcpu, &targets[1], (uint8_t *)bytes + first, size - first);
@@ -219,7 +197,7 @@ enum mmu_status mmu_write(struct vcpu *vcpu, uint64_t gva, const void *bytes, un
     unsigned first;
     if (resolve_range(vcpu, gva, size, MMU_WRITE, mode, targets, &first) == MMU_FAULT)
         return MMU_FAULT;
-    watch_note(vcpu, wrap_linear(vcpu, gva, mode), size, true);
+    breakpoints_note_memory(vcpu, wrap_linear(vcpu, gva, mode), size, true);
     enum mmu_status status = target_write(vcpu, &targets[0], bytes, first);
     if (first == size)
         return status;
@@ -243,7 +221,7 @@ static bool resolve_single(struct vcpu *vcpu, uint64_t gva, unsigned size, enum 
                            enum mmu_mode mode, struct target *target, enum mmu_status *status)
 {
     gva = wrap_linear(vcpu, gva, mode);
-    if (first_part(gva, size) < size || unlikely(is_watching(vcpu)))
+    if (first_part(gva, size) < size || unlikely(breakpoints_watch_memory(vcpu)))
         return false;
     *status = resolve(vcpu, gva, access, mode, target);
     if (*status == MMU_OK)

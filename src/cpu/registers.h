@@ -188,6 +188,8 @@ enum {
 #define DR7_FIXED UINT64_C(0x400)
 #define DR7_GD    BIT(13)
 
+#define DR7_ENABLES UINT64_C(0xff) /* L0, G0 ... L3, G3 */
+
 /* Model-specific registers, APM vol. 2 appendix A; Intel SDM vol. 4 */
 enum {
     MSR_TSC = 0x10,

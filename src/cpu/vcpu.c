@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "cpu/apic.h"
+#include "cpu/breakpoint.h"
 #include "cpu/control.h"
 #include "cpu/engine.h"
 #include "cpu/mmu.h"
@@ -222,7 +223,7 @@ static uint32_t code_mode(const struct vcpu *vcpu)
         mode |= CODE_MODE_V86;
     else if (vcpu_protected(vcpu))
         mode |= CODE_MODE_PROTECTED;
-    if (vcpu->rflags & RFLAGS_TF || vcpu->dr[7] & 0xff)
+    if (vcpu->rflags & RFLAGS_TF || breakpoints_armed(vcpu))
         mode |= CODE_MODE_STEP;
     return mode;
 }

@@ -147,7 +147,7 @@ struct vcpu {
 
     /* --- in flight --- */
     struct exception exception;  /* raised, not yet delivered */
-    uint64_t watch_hits;         /* DR6 bits of data breakpoints the running instruction met */
+    uint64_t watch_hits;         /* DR6 bits of breakpoints the running instruction met */
     void *vector_data;           /* the interpreter's stubs for vector instructions */
     uint64_t instruction_count;  /* retired, as far as the engine counts; see vcpu_count() */
     uint64_t instruction_budget; /* VCPU_EXIT_SWITCH when count reaches it; ~0: no limit */

@@ -2,6 +2,7 @@
 /* IN, OUT, INS, OUTS. String forms do one element a turn, so that interrupts can come in between.
  */
 #include "bus/bus.h"
+#include "cpu/breakpoint.h"
 #include "cpu/interpret/operand.h"
 #include "cpu/interpret/string_element.h"
 #include "cpu/interpret/system.h"
@@ -29,6 +30,7 @@ static void port_in(struct vcpu *vcpu, const struct op *op)
     uint16_t port = port_number(vcpu, op);
     if (!port_allowed(vcpu, port, size))
         FAULT(vcpu, op);
+    breakpoints_note_port(vcpu, port, size);
     set_accumulator(vcpu, bus_read(vcpu->bus, BUS_PORT, port, size), size);
     LEAVE(vcpu, op);
 }
@@ -39,6 +41,7 @@ static void port_out(struct vcpu *vcpu, const struct op *op)
     uint16_t port = port_number(vcpu, op);
     if (!port_allowed(vcpu, port, size))
         FAULT(vcpu, op);
+    breakpoints_note_port(vcpu, port, size);
     bus_write(vcpu->bus, BUS_PORT, port, vcpu->registers[GPR_RAX] & bytes_mask(size), size);
     LEAVE(vcpu, op);
 }
@@ -61,6 +64,7 @@ static bool transfer(struct vcpu *vcpu, const struct op *op, bool in)
             return false;
         bus_write(vcpu->bus, BUS_PORT, port, value, size);
     }
+    breakpoints_note_port(vcpu, port, size);
     op_advance(vcpu, op, index, string_step(vcpu, op));
     return true;
 }
@@ -77,7 +81,8 @@ static void port_string(struct vcpu *vcpu, const struct op *op)
     op_advance(vcpu, op, GPR_RCX, -1);
     if (!(vcpu->registers[GPR_RCX] & op_address_mask(op)))
         LEAVE(vcpu, op);
-    FAULT(vcpu, op); /* nothing is raised: the same instruction again */
+    vcpu->rflags |= RFLAGS_RF; /* a breakpoint here has had its turn */
+    FAULT(vcpu, op);           /* nothing is raised: the same instruction again */
 }
 
 static op_handler *select_port_string(struct selection *selection, bool in)

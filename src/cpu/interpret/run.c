@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The interpreter's loop: requests, finding the next block, running it, delivering what it raised.
  */
+#include "cpu/breakpoint.h"
 #include "cpu/engine.h"
 #include "cpu/exception.h"
 #include "cpu/interpret/block.h"
@@ -88,13 +89,22 @@ static struct block *block_lookup(struct vcpu *vcpu, uint64_t linear, uint32_t c
     return block_decode(vcpu, vcpu->rip, gpa, code_mode);
 }
 
+/* Do all bytes of the block lie inside the code segment? No fetch looks at that. */
+static inline bool block_inside_limit(const struct vcpu *vcpu, const struct block *block)
+{
+    if (likely(vcpu->code_mode & (CODE_MODE_LONG | CODE_MODE_FLAT)))
+        return true;
+    return vcpu->rip + block->ops[block->op_count].offset - 1 <= vcpu->segments[SEG_CS].limit;
+}
+
 /* A direct branch whose target starts in the page the branch lies in needs no lookup again. */
 static void chain(struct vcpu *vcpu, struct interpreter *interpreter, struct block *block,
                   uint64_t page)
 {
     struct op *from = (struct op *)interpreter->chain_from;
     if (block->code_mode == vcpu->code_mode && !(vcpu->segment_bases[SEG_CS] & ~PAGE_MASK) &&
-        block->second_page == NO_SECOND_PAGE && !((page ^ vcpu->rip) & PAGE_MASK))
+        block->second_page == NO_SECOND_PAGE && !((page ^ vcpu->rip) & PAGE_MASK) &&
+        block_inside_limit(vcpu, block))
         from->target = block;
 }
 
@@ -113,19 +123,6 @@ static inline struct block *block_next(struct vcpu *vcpu, struct interpreter *in
     return block;
 }
 
-/* Is one of DR0 to DR3 armed for execution at rip? Returns the DR6 bits. APM vol. 2 §13.1.3 */
-static uint64_t breakpoints_at(const struct vcpu *vcpu, uint64_t linear)
-{
-    uint64_t hits = 0;
-    for (unsigned i = 0; i < 4; i++) {
-        bool enabled = vcpu->dr[7] >> (i * 2) & 3;
-        bool execute = !(vcpu->dr[7] >> (16 + i * 4) & 3);
-        if (enabled && execute && vcpu->dr[i] == linear)
-            hits |= BIT(i);
-    }
-    return hits;
-}
-
 static inline void block_run(struct vcpu *vcpu, struct block *block)
 {
     vcpu->rflags &=
@@ -133,6 +130,24 @@ static inline void block_run(struct vcpu *vcpu, struct block *block)
     vcpu->registers[REGISTER_BLOCK] = vcpu->rip;
     vcpu_count(vcpu, block->op_count);
     block->ops[0].run(vcpu, block->ops);
+}
+
+/* Does an instruction start inside the code segment? */
+static bool limit_check(struct vcpu *vcpu)
+{
+    if (vcpu->code_mode & CODE_MODE_LONG || vcpu->rip <= vcpu->segments[SEG_CS].limit)
+        return true;
+    return raise_error(vcpu, VECTOR_GP, 0);
+}
+
+/* What comes before the instruction itself, first things first. APM vol. 2 §8.5 */
+static bool step_allowed(struct vcpu *vcpu, uint64_t linear, bool after_stack_load)
+{
+    /* Nothing stops between a load of SS and the instruction behind it. */
+    uint64_t hits = vcpu->rflags & RFLAGS_RF || after_stack_load ? 0 : breakpoints_at(vcpu, linear);
+    if (hits)
+        return raise_debug(vcpu, hits);
+    return limit_check(vcpu);
 }
 
 /*
@@ -143,37 +158,29 @@ static void step_one(struct vcpu *vcpu)
 {
     struct interpreter *interpreter = interpreter_of(vcpu);
     bool trap = vcpu->rflags & RFLAGS_TF;
+    bool after_stack_load = vcpu->interrupt_shadow && vcpu->trap_shadow;
     uint64_t linear = vcpu->rip + vcpu->segment_bases[SEG_CS];
     vcpu->interrupt_shadow = false;
-    if (unlikely(vcpu->dr[7] & 0xff) && !(vcpu->rflags & RFLAGS_RF)) {
-        uint64_t hits = breakpoints_at(vcpu, linear);
-        if (hits) {
-            raise_debug(vcpu, hits);
-            return;
-        }
-    }
+    if (!step_allowed(vcpu, linear, after_stack_load))
+        return;
     struct block *block = block_lookup(vcpu, linear, vcpu->code_mode | CODE_MODE_STEP);
     interpreter->chain_from = NULL;
     if (!block)
         return;
+    if (!block_inside_limit(vcpu, block)) {
+        raise_error(vcpu, VECTOR_GP, 0);
+        return;
+    }
     vcpu->trap_shadow = false;
+    if (!after_stack_load)
+        vcpu->watch_hits = 0;
     block_run(vcpu, block);
     interpreter->chain_from = NULL;
-    if (vcpu->exception.pending)
-        return;
+    if (vcpu->exception.pending || (vcpu->interrupt_shadow && vcpu->trap_shadow))
+        return; /* a load of SS keeps what it met for the next instruction */
     trap &= !vcpu->trap_shadow;
-    uint64_t watch_hits = vcpu->watch_hits;
-    vcpu->watch_hits = 0;
-    if (trap || watch_hits)
-        raise_debug(vcpu, (trap ? DR6_BS : 0) | watch_hits);
-}
-
-/* Code beyond the segment's limit: the engine's own check, as no fetch makes it. */
-static bool limit_check(struct vcpu *vcpu)
-{
-    if (vcpu->code_mode & CODE_MODE_LONG || vcpu->rip <= vcpu->segments[SEG_CS].limit)
-        return true;
-    return raise_error(vcpu, VECTOR_GP, 0);
+    if (trap || vcpu->watch_hits)
+        raise_debug(vcpu, (trap ? DR6_BS : 0) | vcpu->watch_hits);
 }
 
 static enum vcpu_exit service(struct vcpu *vcpu, bool *stop)
@@ -216,12 +223,12 @@ static enum vcpu_exit interpret_loop(struct vcpu *vcpu)
         }
         if (unlikely(vcpu->instruction_count >= vcpu->instruction_budget))
             return VCPU_EXIT_SWITCH;
-        if (unlikely(!limit_check(vcpu)))
-            continue;
         if (unlikely(vcpu->interrupt_shadow || vcpu->code_mode & CODE_MODE_STEP)) {
             step_one(vcpu);
             continue;
         }
+        if (unlikely(!limit_check(vcpu)))
+            continue;
         uint64_t from_page = vcpu->registers[REGISTER_BLOCK];
         struct block *block = block_next(vcpu, interpreter, vcpu->code_mode);
         if (unlikely(!block))
@@ -230,7 +237,8 @@ static enum vcpu_exit interpret_loop(struct vcpu *vcpu)
             chain(vcpu, interpreter, block, from_page);
             interpreter->chain_from = NULL;
         }
-        if (unlikely(vcpu->instruction_budget - vcpu->instruction_count < block->op_count))
+        if (unlikely(vcpu->instruction_budget - vcpu->instruction_count < block->op_count ||
+                     !block_inside_limit(vcpu, block)))
             step_one(vcpu);
         else
             block_run(vcpu, block);

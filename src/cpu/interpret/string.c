@@ -237,6 +237,8 @@ static inline __attribute__((always_inline)) void run_string(struct vcpu *vcpu, 
         NEXT(vcpu, op);
     if (result == STRING_CODE_DONE)
         LEAVE(vcpu, op);
+    if (result != STRING_FAULT)
+        vcpu->rflags |= RFLAGS_RF; /* a breakpoint here has had its turn */
     /* Back to this very instruction: after the interrupt, or the fault's handler. */
     FAULT(vcpu, op);
 }
