@@ -29,12 +29,19 @@ enum { REG_DATA, REG_IER, REG_IIR_FCR, REG_LCR, REG_MCR, REG_LSR, REG_MSR, REG_S
 #define FCR_ENABLE   BIT(0)
 #define FCR_CLEAR_RX BIT(1)
 #define LCR_DLAB     BIT(7)
+#define MCR_DTR      BIT(0)
+#define MCR_RTS      BIT(1)
+#define MCR_OUT1     BIT(2)
 #define MCR_OUT2     BIT(3)
 #define MCR_LOOP     BIT(4)
 #define LSR_READY    BIT(0)
 #define LSR_OVERRUN  BIT(1)
 #define LSR_IDLE     0x60 /* holding register and shifter empty: always */
-#define MSR_PRESENT  0xb0 /* DCD, DSR, CTS */
+#define MSR_CTS      BIT(4)
+#define MSR_DSR      BIT(5)
+#define MSR_RI       BIT(6)
+#define MSR_DCD      BIT(7)
+#define MSR_RI_FELL  BIT(2) /* RI has no bit for any change, only for its end */
 
 struct serial {
     struct device device;
@@ -122,10 +129,13 @@ static void serial_update(struct serial *serial)
     irq_set(&serial->irq, wanted);
 }
 
+/* A full FIFO keeps what it has; without it the new byte takes the place of the old. */
 static void fifo_push(struct serial *serial, uint8_t byte)
 {
     if (serial->fifo_count == fifo_capacity(serial)) {
         serial->lsr |= LSR_OVERRUN;
+        if (!(serial->fcr & FCR_ENABLE))
+            serial->fifo[serial->fifo_head] = byte;
         return;
     }
     serial->fifo[(serial->fifo_head + serial->fifo_count++) % FIFO_SIZE] = byte;
@@ -141,12 +151,29 @@ static uint8_t fifo_pop(struct serial *serial)
     return byte;
 }
 
+/* The modem's lines: somebody is there and ready; in a loop what we put out ourselves. */
+static uint8_t modem_lines(const struct serial *serial)
+{
+    uint8_t mcr = serial->mcr;
+    if (!(mcr & MCR_LOOP))
+        return MSR_DCD | MSR_DSR | MSR_CTS;
+    return (mcr & MCR_RTS ? MSR_CTS : 0) | (mcr & MCR_DTR ? MSR_DSR : 0) |
+           (mcr & MCR_OUT1 ? MSR_RI : 0) | (mcr & MCR_OUT2 ? MSR_DCD : 0);
+}
+
+static void write_modem_control(struct serial *serial, uint8_t value)
+{
+    uint8_t old = modem_lines(serial);
+    serial->mcr = value & 0x1f;
+    uint8_t changed = old ^ modem_lines(serial);
+    serial->msr_delta |= (changed & (MSR_CTS | MSR_DSR | MSR_DCD)) >> 4;
+    if (changed & old & MSR_RI)
+        serial->msr_delta |= MSR_RI_FELL;
+}
+
 static uint8_t modem_status(struct serial *serial)
 {
-    uint8_t value = MSR_PRESENT, mcr = serial->mcr;
-    if (mcr & MCR_LOOP) /* RTS, DTR, OUT1, OUT2 come back as CTS, DSR, RI, DCD */
-        value = (uint8_t)((mcr & 2) << 3 | (mcr & 1) << 5 | (mcr & 4) << 4 | (mcr & 8) << 4);
-    value |= serial->msr_delta;
+    uint8_t value = modem_lines(serial) | serial->msr_delta;
     serial->msr_delta = 0;
     return value;
 }
@@ -254,7 +281,7 @@ static void register_write(struct serial *serial, unsigned offset, uint8_t value
         serial->lcr = value;
         break;
     case REG_MCR:
-        serial->mcr = value & 0x1f;
+        write_modem_control(serial, value);
         break;
     case REG_SCRATCH:
         serial->scratch = value;
@@ -305,6 +332,7 @@ static void serial_reset(struct device *device)
     struct serial *serial = (struct serial *)device;
     pthread_mutex_lock(&serial->lock);
     serial->ier = serial->fcr = serial->lcr = serial->scratch = serial->lsr = 0;
+    serial->msr_delta = 0;
     serial->mcr = MCR_OUT2;
     serial->divisor = 12;
     serial->transmit_interrupt = false;
@@ -323,7 +351,26 @@ static void serial_destroy(struct device *device)
     free(serial);
 }
 
-static const struct device_ops device_ops = {.reset = serial_reset, .destroy = serial_destroy};
+static int serial_after_load(struct device *device, struct error *error)
+{
+    struct serial *serial = (struct serial *)device;
+    pthread_mutex_lock(&serial->lock);
+    bool sound = serial->fifo_head < FIFO_SIZE && serial->fifo_count <= FIFO_SIZE;
+    if (!sound)
+        serial->fifo_head = serial->fifo_count = 0;
+    if (serial->ier & IER_RECEIVE && !serial->settled)
+        loop_timer_arm(serial->settle, clock_monotonic_ns() + SETTLE_NS);
+    pthread_mutex_unlock(&serial->lock);
+    return sound
+               ? 0
+               : error_set(error, EINVAL, "state of %s: no such FIFO: file damaged", device->name);
+}
+
+static const struct device_ops device_ops = {
+    .reset = serial_reset,
+    .destroy = serial_destroy,
+    .after_load = serial_after_load,
+};
 static const struct state_field serial_fields[] = {
     STATE_FIELD(struct serial, ier),
     STATE_FIELD(struct serial, fcr),
