@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-const struct engine_ops *const engines[] = {&engine_interpret, NULL};
+const struct engine_ops *const engines[] = {&engine_interpret, &engine_translate, NULL};
 
 const struct engine_options engine_options_default = {.code_cache_bytes = CODE_CACHE_DEFAULT};
 
@@ -47,7 +47,8 @@ static void renew_budget(struct vcpu *vcpu)
 
 int engine_attach(struct vcpu *vcpu, const struct engine_ops *engine, struct error *error)
 {
-    int result = engine->create(vcpu, error);
+    /* The translator brings the interpreter with it. */
+    int result = attached(vcpu, engine) ? 0 : engine->create(vcpu, error);
     if (result < 0)
         return result;
     if (!vcpu->engine)

@@ -45,7 +45,7 @@ extern const struct engine_options engine_options_default;
 #define CODE_CACHE_MIN     MIB(1)
 #define CODE_CACHE_MAX     GIB(1)
 
-extern const struct engine_ops engine_interpret;
+extern const struct engine_ops engine_interpret, engine_translate;
 
 /* Every engine in this build, the one to prefer first, NULL-terminated. */
 extern const struct engine_ops *const engines[];

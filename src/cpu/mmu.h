@@ -90,6 +90,10 @@ void mmu_flush_pcid(struct vcpu *vcpu, uint16_t pcid); /* INVPCID 0 and 1 */
  */
 bool mmu_protect_gpa(struct vcpu *vcpu, uint64_t gpa_page);
 
+/* Marks the RAM page of gpa as holding code and takes fast writes to it away from every vcpu.
+ * Before the bytes are read. */
+void mmu_mark_code(struct vcpu *vcpu, uint64_t gpa);
+
 /* After vcpu->cr3 has changed: keeps what the new PCID still has cached unless `flush` is asked
  * for. */
 void mmu_switch(struct vcpu *vcpu, bool flush);

@@ -244,10 +244,12 @@ enum {
 #define CODE_MODE_FLAT                                                                             \
     BIT(4) /* CS, DS, ES, SS have base 0, limit 4 GiB and allow all: no segment checks; always set \
               in 64-bit code */
-#define CODE_MODE_NO_FPU \
-    BIT(5) /* CR0.TS or EM: x87, MMX and SSE instructions fault (which, the handler decides) */
+#define CODE_MODE_NO_FPU                                                                           \
+    BIT(5) /* CR0.TS or EM, or no CR4.OSFXSR: x87, MMX and SSE instructions may fault (the handler \
+              decides) */
 #define CODE_MODE_PROTECTED BIT(6) /* CR0.PE and not virtual-8086 */
 #define CODE_MODE_V86       BIT(7)
+#define CODE_MODE_AC        BIT(9) /* CPL below 3 with RFLAGS.AC: SMAP does not apply */
 #define CODE_MODE_STEP      BIT(8) /* RFLAGS.TF or armed breakpoints: one instruction a block */
 
 #endif

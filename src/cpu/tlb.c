@@ -19,6 +19,12 @@ static void tlb_clear(struct tlb *tlb)
         entry_clear(&tlb->entries[i], i << PAGE_SHIFT);
 }
 
+static void tlb_set_size(struct tlb *tlb, uint64_t entries)
+{
+    tlb->mask = entries - 1;
+    tlb->byte_mask = (entries - 1) * sizeof(struct tlb_entry);
+}
+
 static void tlb_set_generation(struct tlb *tlb, uint64_t number)
 {
     tlb->generation = number << TLB_GENERATION_SHIFT;
@@ -72,7 +78,7 @@ void mmu_create(struct vcpu *vcpu)
     for (int mode = 0; mode < MMU_MODE_COUNT; mode++) {
         vcpu->tlbs[mode].entries =
             mode < MMU_CACHED_MODES ? vcpu->tlb_entries[mode] : vcpu->tlb_empty;
-        vcpu->tlbs[mode].mask = TLB_SIZE_MIN - 1;
+        tlb_set_size(&vcpu->tlbs[mode], TLB_SIZE_MIN);
         tlb_set_generation(&vcpu->tlbs[mode], 1);
     }
     generations_restart(vcpu);
@@ -156,7 +162,7 @@ static void tlb_grow(struct tlb *tlb)
             entry_clear(entry, i << PAGE_SHIFT);
         }
     }
-    tlb->mask = size * 2 - 1;
+    tlb_set_size(tlb, size * 2);
 }
 
 static bool entry_is_live(const struct tlb *tlb, const struct tlb_entry *entry)
@@ -250,14 +256,19 @@ void mmu_flush_pcid(struct vcpu *vcpu, uint16_t pcid)
 
 void mmu_flush_page(struct vcpu *vcpu, uint64_t gva)
 {
-    const struct tlb_contexts *contexts = &vcpu->tlb_contexts;
+    struct tlb_contexts *contexts = &vcpu->tlb_contexts;
     if (contexts->large_1g[gva >> 30 >> 6 & 7] & BIT(gva >> 30 & 63)) {
         mmu_flush_all(vcpu);
         return;
     }
-    /* Jump caches may hold the page even when the TLB has lost it: always say so. */
-    vcpu->fetch_epoch[gva >> 63]++;
-    if (!(contexts->large_2m[gva >> 21 >> 6 & 63] & BIT(gva >> 21 & 63))) {
+    bool large = contexts->large_2m[gva >> 21 >> 6 & 63] & BIT(gva >> 21 & 63);
+    /* Jump caches may hold the page even when the TLB has lost it. */
+    uint64_t *fetched = contexts->fetched[gva >> 63];
+    if (large || fetched[gva >> PAGE_SHIFT >> 6 & 63] & BIT(gva >> PAGE_SHIFT & 63)) {
+        vcpu->fetch_epoch[gva >> 63]++;
+        memset(fetched, 0, sizeof(contexts->fetched[0]));
+    }
+    if (!large) {
         drop_page(vcpu, gva);
         return;
     }
@@ -286,4 +297,14 @@ bool mmu_protect_gpa(struct vcpu *vcpu, uint64_t gpa_page)
         }
     }
     return dropped;
+}
+
+void mmu_mark_code(struct vcpu *vcpu, uint64_t gpa)
+{
+    if (!memory_mark_code(vcpu->memory, gpa))
+        return;
+    mmu_protect_gpa(vcpu, gpa & PAGE_MASK);
+    for (unsigned i = 0; i < vcpu->group->count; i++)
+        if (vcpu->group->vcpus[i] != vcpu)
+            vcpu_post_code_page(vcpu->group->vcpus[i], gpa & PAGE_MASK);
 }

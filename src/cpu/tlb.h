@@ -58,6 +58,7 @@ struct tlb_entry {
 struct tlb {
     struct tlb_entry *entries;
     uint64_t mask;       /* entry count - 1 */
+    uint64_t byte_mask;  /* the same times the entry's size: for emitted code */
     uint64_t generation; /* number << TLB_GENERATION_SHIFT; the supervisor modes have the same */
     uint32_t evictions;  /* live entries pushed out since the last resize */
 };
@@ -82,6 +83,7 @@ struct tlb_contexts {
     /* Pages of the lower half that a supervisor mode has cached; past the end: all must go. */
     uint64_t journal[TLB_JOURNAL];
     uint32_t journal_count;
+    uint64_t fetched[2][64]; /* by address half: Bloom filter of pages that code was fetched from */
     /* Bloom filters of regions cached from large pages: INVLPG there must drop the whole page. */
     uint64_t large_2m[64]; /* hashed by gva >> 21 */
     uint64_t large_1g[8];  /* hashed by gva >> 30 */

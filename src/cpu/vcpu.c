@@ -217,7 +217,9 @@ static uint32_t code_mode(const struct vcpu *vcpu)
         mode |= CODE_MODE_STACK_BIG;
     if (vcpu->cpl == 3)
         mode |= CODE_MODE_USER;
-    if (vcpu->cr0 & (CR0_TS | CR0_EM))
+    else if (vcpu->rflags & RFLAGS_AC)
+        mode |= CODE_MODE_AC;
+    if (vcpu->cr0 & (CR0_TS | CR0_EM) || !(vcpu->cr4 & CR4_OSFXSR))
         mode |= CODE_MODE_NO_FPU;
     if (vcpu_v86(vcpu))
         mode |= CODE_MODE_V86;

@@ -13,6 +13,7 @@
 #include "bus/bus.h"
 #include "cpu/registers.h"
 #include "cpu/tlb.h"
+#include "cpu/translate/state.h"
 #include "memory/memory.h"
 
 #include <pthread.h>
@@ -83,6 +84,7 @@ enum engine_index { ENGINE_INTERPRET, ENGINE_TRANSLATE, ENGINE_KVM, ENGINE_COUNT
 /* All vcpus of one VM: how one finds the others. */
 struct vcpu_group {
     unsigned count;
+    struct translator *translator; /* the vcpus' common code cache, while any has that engine */
     struct vcpu *vcpus[VCPU_COUNT_MAX];
     uint64_t tsc_origin_ns;     /* clock_monotonic_ns() when the guest TSC was 0 */
     pthread_mutex_t split_lock; /* serialises locked accesses that cross a page */
@@ -165,6 +167,7 @@ struct vcpu {
     void *engine_data[ENGINE_COUNT]; /* each engine's own; NULL: not attached */
     const struct trace *trace;       /* NULL: nothing is traced */
 
+    struct translate_state translate; /* the translator's, reached by emitted code */
     /* The TLBs' tables: inside this struct, so that emitted code reaches them by one register. */
     struct tlb_entry tlb_entries[MMU_CACHED_MODES][TLB_SIZE_MAX];
     struct tlb_entry tlb_empty[TLB_SIZE_MIN]; /* of mode USER_ALIGNED */

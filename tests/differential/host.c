@@ -34,11 +34,23 @@ int host_create(struct error *error)
                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == MAP_FAILED)
             return error_set(error, errno, "cannot map the test area at 0x%llx",
                              (unsigned long long)areas[i].address);
-    struct sigaction action = {.sa_handler = on_fault, .sa_flags = SA_NODEFER};
-    sigaction(SIGFPE, &action, NULL);
-    sigaction(SIGILL, &action, NULL);
-    sigaction(SIGSEGV, &action, NULL);
     return 0;
+}
+
+static const int fault_signals[] = {SIGFPE, SIGILL, SIGSEGV};
+
+/* An engine has handlers of its own: ours are there only while the host runs a case. */
+static void handlers_install(struct sigaction *old)
+{
+    const struct sigaction action = {.sa_handler = on_fault, .sa_flags = SA_NODEFER};
+    for (unsigned i = 0; i < ARRAY_SIZE(fault_signals); i++)
+        sigaction(fault_signals[i], &action, &old[i]);
+}
+
+static void handlers_restore(const struct sigaction *old)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(fault_signals); i++)
+        sigaction(fault_signals[i], &old[i], NULL);
 }
 
 static uint8_t *emit(uint8_t *at, const void *bytes, size_t count)
@@ -110,11 +122,16 @@ void host_run(const struct test_case *test, const struct machine_state *before,
     memcpy(frame + IN_XMM, before->xmm, sizeof(before->xmm));
     memcpy(scratch, before->scratch, SCRATCH_SIZE);
     *after = *before;
-    if (sigsetjmp(fault_exit, 0)) {
+    struct sigaction old[ARRAY_SIZE(fault_signals)];
+    handlers_install(old);
+    bool faulted = sigsetjmp(fault_exit, 0);
+    if (!faulted)
+        ((void (*)(void))(uintptr_t)TRAMPOLINE)();
+    handlers_restore(old);
+    if (faulted) {
         after->faulted = true;
         return;
     }
-    ((void (*)(void))(uintptr_t)TRAMPOLINE)();
     memcpy(after->registers, frame + OUT + IN_REGISTERS, sizeof(after->registers));
     memcpy(&after->rflags, frame + OUT + IN_FLAGS, 8);
     memcpy(after->xmm, frame + OUT + IN_XMM, sizeof(after->xmm));

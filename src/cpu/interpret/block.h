@@ -86,9 +86,6 @@ struct block *block_decode(struct vcpu *vcpu, uint64_t rip, uint64_t gpa, uint32
 /* Prepares the decoders of every mode. */
 void decoders_init(struct interpreter *interpreter);
 
-/* Marks the RAM page of gpa as holding code and takes fast writes to it away from every vcpu. */
-void interpreter_mark_code(struct vcpu *vcpu, uint64_t gpa);
-
 /* The op behind the last instruction of a block that no branch ends. */
 op_handler block_end;
 

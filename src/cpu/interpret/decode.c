@@ -4,6 +4,7 @@
 #include "cpu/exception.h"
 #include "cpu/interpret/block.h"
 #include "cpu/interpret/groups.h"
+#include "cpu/interpret/single.h"
 #include "cpu/interpret/vector.h"
 
 #define INSTRUCTION_MAX 15
@@ -74,7 +75,7 @@ static bool fetch_second_page(struct vcpu *vcpu, uint64_t linear, struct fetch *
     if (mmu_fetch(vcpu, linear + fetch->in_page, &gpa) == MMU_FAULT)
         return false;
     if (memory_is_ram(vcpu->memory, gpa))
-        interpreter_mark_code(vcpu, gpa);
+        mmu_mark_code(vcpu, gpa);
     fetch_bytes(vcpu, gpa, fetch->bytes + fetch->in_page, INSTRUCTION_MAX - fetch->in_page);
     fetch->available = INSTRUCTION_MAX;
     fetch->second_page = gpa & PAGE_MASK;
@@ -230,6 +231,20 @@ static void finish_ops(struct op *ops, unsigned count)
     ops[count] = (struct op){.run = block_end, .offset = (uint16_t)(last->offset + last->length)};
 }
 
+bool interpret_prepare(struct vcpu *vcpu, uint32_t code_mode, const uint8_t *bytes, unsigned length,
+                       struct op ops[2])
+{
+    struct fetch fetch = {.available = length, .in_page = length};
+    struct selection selection = {.vcpu = vcpu, .code_mode = code_mode, .op = &ops[0]};
+    memcpy(fetch.bytes, bytes, length < INSTRUCTION_MAX ? length : INSTRUCTION_MAX);
+    if (decode_one(&selection, decoder_for(vcpu, interpreter_of(vcpu), code_mode), &fetch, 0) !=
+            DECODE_OK ||
+        ops[0].length != length)
+        return false;
+    finish_ops(ops, 1);
+    return true;
+}
+
 struct block *block_decode(struct vcpu *vcpu, uint64_t rip, uint64_t gpa, uint32_t code_mode)
 {
     struct interpreter *interpreter = interpreter_of(vcpu);
@@ -246,7 +261,7 @@ struct block *block_decode(struct vcpu *vcpu, uint64_t rip, uint64_t gpa, uint32
         vector_code_reset(vcpu);
     }
     if (ram)
-        interpreter_mark_code(vcpu, gpa);
+        mmu_mark_code(vcpu, gpa);
     while (count < limit && !selection.ends_block) {
         if (offset && !((gpa + offset) & (PAGE_SIZE - 1)))
             break;

@@ -6,6 +6,7 @@
 #include "cpu/exception.h"
 #include "cpu/interpret/block.h"
 #include "cpu/interpret/flags.h"
+#include "cpu/interpret/single.h"
 #include "cpu/interpret/vector.h"
 #include "cpu/mmu.h"
 
@@ -50,16 +51,6 @@ static void interpret_invalidate(struct vcpu *vcpu, uint64_t gpa_page)
         block_drop_all(interpreter_of(vcpu));
     else
         block_drop_page(interpreter_of(vcpu), gpa_page);
-}
-
-void interpreter_mark_code(struct vcpu *vcpu, uint64_t gpa)
-{
-    if (!memory_mark_code(vcpu->memory, gpa))
-        return;
-    mmu_protect_gpa(vcpu, gpa & PAGE_MASK);
-    for (unsigned i = 0; i < vcpu->group->count; i++)
-        if (vcpu->group->vcpus[i] != vcpu)
-            vcpu_post_code_page(vcpu->group->vcpus[i], gpa & PAGE_MASK);
 }
 
 /* A block that crosses into a second page is right only while that page is still mapped behind the
@@ -253,6 +244,49 @@ static enum vcpu_exit interpret_run(struct vcpu *vcpu)
     vector_leave(vcpu);
     flags_materialise(vcpu);
     return exit;
+}
+
+void interpret_operation(struct vcpu *vcpu, const struct op *ops)
+{
+    flags_load(vcpu, vcpu->rflags);
+    vcpu->registers[REGISTER_BLOCK] = vcpu->rip;
+    vcpu_count(vcpu, 1);
+    ops->run(vcpu, ops);
+    interpreter_of(vcpu)->chain_from = NULL;
+    flags_materialise(vcpu);
+}
+
+void interpret_one(struct vcpu *vcpu)
+{
+    flags_load(vcpu, vcpu->rflags);
+    vector_enter(vcpu);
+    if (limit_check(vcpu))
+        step_one(vcpu);
+    vector_leave(vcpu);
+    flags_materialise(vcpu);
+}
+
+void interpret_until(struct vcpu *vcpu, bool (*until)(const struct vcpu *vcpu))
+{
+    struct interpreter *interpreter = interpreter_of(vcpu);
+    flags_load(vcpu, vcpu->rflags);
+    vector_enter(vcpu);
+    while (!vcpu->exception.pending && !until(vcpu) &&
+           !atomic_load_explicit(&vcpu->requests, memory_order_relaxed) &&
+           vcpu->instruction_count < vcpu->instruction_budget && limit_check(vcpu)) {
+        if (vcpu->interrupt_shadow || vcpu->code_mode & CODE_MODE_STEP) {
+            step_one(vcpu);
+            continue;
+        }
+        struct block *block = block_next(vcpu, interpreter, vcpu->code_mode);
+        interpreter->chain_from = NULL;
+        if (!block)
+            break;
+        block_run(vcpu, block);
+        interpreter->chain_from = NULL;
+    }
+    vector_leave(vcpu);
+    flags_materialise(vcpu);
 }
 
 static void interpret_stats(struct vcpu *vcpu, FILE *stream)

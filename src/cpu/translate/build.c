@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cpu/translate/build.h"
+
+#include "cpu/interpret/single.h"
+#include "cpu/translate/rewrite.h"
+
+struct site *build_site(struct builder *builder, enum site_kind kind)
+{
+    if (builder->site_count == BUILD_SITES_MAX) {
+        builder->emitter.overflow = true;
+        builder->site_count--;
+    }
+    struct site *site = &builder->sites[builder->site_count];
+    *site = (struct site){.kind = (uint8_t)kind,
+                          .index = (uint16_t)builder->site_count,
+                          .offset = builder->instruction ? builder->instruction->offset
+                                                         : builder->scan->instructions[0].offset};
+    if (builder->instruction)
+        site->executed = (uint8_t)(builder->instruction - builder->scan->instructions);
+    builder->site_count++;
+    return site;
+}
+
+/* A jump to one of the stubs in front of the cache. */
+static void jump_to_stub(struct builder *builder, uint32_t stub)
+{
+    uint32_t place = emit_jump(&builder->emitter);
+    if (!builder->emitter.overflow)
+        store_le(builder->emitter.bytes + place, stub - (builder->start + place + 4), 4);
+}
+
+void build_event(struct builder *builder, const struct site *site, bool parked)
+{
+    static const uint8_t mov_s1_imm64[] = {0x49, 0xbf};
+    const struct translator *translator = builder->translator;
+    emit_bytes(&builder->emitter, mov_s1_imm64, sizeof(mov_s1_imm64));
+    builder->site_pointers[site->index] = builder->emitter.length;
+    emit_u64(&builder->emitter, 0); /* known when the sites have their place */
+    jump_to_stub(builder, parked ? translator->event_parked : translator->event_native);
+}
+
+void build_detour(struct builder *builder, uint32_t jump, const struct site *site, bool parked)
+{
+    if (builder->detour_count == BUILD_SITES_MAX) {
+        builder->emitter.overflow = true;
+        builder->detour_count--;
+    }
+    builder->detours[builder->detour_count++] =
+        (struct detour){.jump = jump, .site = site->index, .parked = parked};
+}
+
+void build_free_flags(struct builder *builder, uint32_t wanted)
+{
+    if (builder->parked || !wanted)
+        return;
+    emit_park_flags(&builder->emitter);
+    builder->parked = true;
+}
+
+void build_claim_flags(struct builder *builder)
+{
+    if (!builder->parked)
+        return;
+    emit_unpark_flags(&builder->emitter);
+    builder->parked = false;
+}
+
+/* --- one instruction --- */
+
+/* Lets the next event end at the interpreter; nothing follows it. */
+static void build_interpret(struct builder *builder)
+{
+    build_event(builder, build_site(builder, SITE_INTERPRET), builder->parked);
+}
+
+/* By one of the interpreter's handlers; goes on behind it when nothing else came up. */
+static void build_operation(struct builder *builder)
+{
+    const struct instruction *instruction = builder->instruction;
+    struct op *ops = translator_take(builder->translator, 2 * sizeof(struct op));
+    if (!ops || !interpret_prepare(builder->vcpu, builder->mode, instruction->bytes,
+                                   instruction->decoded.length, ops)) {
+        build_interpret(builder);
+        return;
+    }
+    struct site *site = build_site(builder, SITE_OPERATION);
+    site->target = instruction->offset + instruction->decoded.length;
+    site->ops = ops;
+    site->last = instruction + 1 == builder->scan->instructions + builder->scan->count;
+    build_event(builder, site, builder->parked);
+    site->resume = builder->start + builder->emitter.length;
+    builder->parked = true;
+}
+
+/* What must be in the host's flags register when the instruction itself runs: what it reads, and
+ * what it leaves as it was for somebody later. */
+static void claim_flags_for(struct builder *builder)
+{
+    const struct instruction *instruction = builder->instruction;
+    uint32_t kept = instruction->flags_live & ~instruction->flags_written;
+    if (!(instruction->flags_read | instruction->flags_written))
+        return; /* it does not touch them, wherever they are */
+    if (instruction->flags_read || kept)
+        build_claim_flags(builder);
+    builder->parked = false;
+}
+
+static void access_operand(struct builder *builder)
+{
+    const struct instruction *instruction = builder->instruction;
+    const ZydisDecodedOperand *operand = &instruction->operands[instruction->memory];
+    /* Before the instruction: what it reads itself, and what survives it. */
+    build_free_flags(builder, instruction->flags_read |
+                                  (instruction->flags_live & ~instruction->flags_written));
+    build_address(builder, operand);
+    bool write = operand->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
+    build_access(builder, write ? MMU_WRITE : MMU_READ, operand->size / 8u);
+}
+
+static void build_plain(struct builder *builder)
+{
+    if (builder->instruction->memory >= 0)
+        access_operand(builder);
+    claim_flags_for(builder);
+    if (!rewrite_emit(&builder->emitter, builder->instruction))
+        build_interpret(builder);
+}
+
+static void build_lea(struct builder *builder)
+{
+    const struct instruction *instruction = builder->instruction;
+    struct emitter *emitter = &builder->emitter;
+    unsigned size = instruction->operands[0].size;
+    ZydisDecodedOperand operand = instruction->operands[1];
+    unsigned to = guest_register(instruction->operands[0].reg.value);
+    operand.mem.segment = ZYDIS_REGISTER_DS; /* LEA adds no base */
+    unsigned base = guest_register(operand.mem.base), index = guest_register(operand.mem.index);
+    bool simple = operand.mem.base != ZYDIS_REGISTER_RIP &&
+                  operand.mem.base != ZYDIS_REGISTER_EIP && !is_stolen(base) && !is_stolen(index) &&
+                  !is_stolen(to);
+    if (simple) {
+        emit_bytes(emitter, instruction->bytes, instruction->decoded.length);
+        return;
+    }
+    build_address(builder, &operand);
+    if (is_stolen(to) && size >= 32) {
+        if (size == 32)
+            emit_memory(emitter, OPCODE_LEA, false, S0,
+                        &(struct emit_address){S0, NO_REGISTER, 0, 0});
+        emit_vcpu(emitter, OPCODE_STORE, true, S0, VCPU_REGISTER(to));
+    } else if (size >= 32) {
+        emit_memory(emitter, OPCODE_LEA, size == 64, to,
+                    &(struct emit_address){S0, NO_REGISTER, 0, 0});
+    } else {
+        build_interpret(builder);
+    }
+}
+
+/* BT and its kin reach past their operand: the bit number's upper part moves the address. */
+static void build_bit(struct builder *builder)
+{
+    const struct instruction *instruction = builder->instruction;
+    struct emitter *emitter = &builder->emitter;
+    unsigned bits = instruction->operands[1].size,
+             number = guest_register(instruction->operands[1].reg.value);
+    bool stolen_address = is_stolen(guest_register(instruction->operands[0].mem.base)) ||
+                          is_stolen(guest_register(instruction->operands[0].mem.index));
+    if (bits < 32 || stolen_address || instruction->operands[0].mem.segment == ZYDIS_REGISTER_FS ||
+        instruction->operands[0].mem.segment == ZYDIS_REGISTER_GS) {
+        build_operation(builder);
+        return;
+    }
+    build_free_flags(builder, instruction->flags_live & ~instruction->flags_written);
+    build_address(builder, &instruction->operands[0]);
+    if (is_stolen(number))
+        emit_vcpu(emitter, OPCODE_LOAD, true, S1, VCPU_REGISTER(number));
+    else
+        emit_move(emitter, S1, number);
+    if (bits == 32) {
+        static const uint8_t movsxd_s1[] = {0x4d, 0x63, 0xff};
+        emit_bytes(emitter, movsxd_s1, sizeof(movsxd_s1));
+    }
+    const uint8_t sar_s1[] = {0x49, 0xc1, 0xff, bits == 64 ? 6 : 5};
+    emit_bytes(emitter, sar_s1, sizeof(sar_s1));
+    const struct emit_address element = {S0, S1, bits == 64 ? 3 : 2, 0};
+    emit_memory(emitter, OPCODE_LEA, true, S0, &element);
+    bool write = instruction->operands[0].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
+    build_access(builder, write ? MMU_WRITE : MMU_READ, bits / 8);
+    if (is_stolen(number))
+        emit_vcpu(emitter, OPCODE_LOAD, true, S1, VCPU_REGISTER(number));
+    else
+        emit_move(emitter, S1, number);
+    emit_and_constant(emitter, S1, bits - 1);
+    if (builder->parked) {
+        emit_vcpu(emitter, OPCODE_STORE, true, S1, VCPU(translate.spill));
+        claim_flags_for(builder);
+        emit_vcpu(emitter, OPCODE_LOAD, true, S1, VCPU(translate.spill));
+    }
+    if (instruction->decoded.attributes & ZYDIS_ATTRIB_HAS_LOCK)
+        emit_byte(emitter, 0xf0);
+    const uint8_t opcode = instruction->bytes[instruction->decoded.raw.modrm.offset - 1];
+    const uint8_t bytes[] = {bits == 64 ? 0x4d : 0x45, 0x0f, opcode, 0x3e}; /* [r14], r15 */
+    emit_bytes(emitter, bytes, sizeof(bytes));
+}
+
+static void build_instruction(struct builder *builder)
+{
+    switch ((enum method)builder->instruction->method) {
+    case METHOD_NOTHING:
+        break;
+    case METHOD_PLAIN:
+        build_plain(builder);
+        break;
+    case METHOD_LEA:
+        build_lea(builder);
+        break;
+    case METHOD_BIT:
+        build_bit(builder);
+        break;
+    case METHOD_PUSH:
+        build_push(builder);
+        break;
+    case METHOD_POP:
+        build_pop(builder);
+        break;
+    case METHOD_LEAVE:
+        build_leave(builder);
+        break;
+    case METHOD_CALL:
+        build_call(builder);
+        break;
+    case METHOD_RETURN:
+        build_return(builder);
+        break;
+    case METHOD_JUMP:
+        build_jump(builder);
+        break;
+    case METHOD_BRANCH:
+        build_branch(builder);
+        break;
+    case METHOD_LOOP:
+        build_loop(builder);
+        break;
+    case METHOD_OPERATION:
+        build_operation(builder);
+        break;
+    case METHOD_INTERPRET:
+        build_interpret(builder);
+        break;
+    }
+}
+
+/* --- around them --- */
+
+/* Leaves when something is asked of the vcpu, and sees that the registers the code needs are in the
+ * host's. Nobody wants the host's flags here. */
+static void build_checks(struct builder *builder)
+{
+    struct emitter *emitter = &builder->emitter;
+    emit_test_dword(emitter, VCPU(requests));
+    build_detour(builder, emit_jump_if(emitter, CONDITION_NE), build_site(builder, SITE_REQUESTS),
+                 true);
+    if (builder->scan->x87) {
+        emit_test_byte(emitter, VCPU(translate.x87_live));
+        build_detour(builder, emit_jump_if(emitter, CONDITION_E),
+                     build_site(builder, SITE_LOAD_X87), true);
+    }
+    if (builder->scan->xmm) {
+        emit_test_byte(emitter, VCPU(translate.xmm_live));
+        build_detour(builder, emit_jump_if(emitter, CONDITION_E),
+                     build_site(builder, SITE_LOAD_XMM), true);
+    }
+}
+
+/* The entries: `native` with the flags in the host's register, `parked` with them parked, `body`
+ * behind the checks. They are one where the code wants no flags. */
+static void build_entries(struct builder *builder, struct translation *translation)
+{
+    bool wanted = builder->scan->flags_live;
+    builder->parked = false;
+    translation->native = builder->start + builder->emitter.length;
+    if (wanted)
+        emit_park_flags(&builder->emitter);
+    translation->parked = builder->start + builder->emitter.length;
+    build_checks(builder);
+    if (wanted)
+        emit_unpark_flags(&builder->emitter);
+    translation->body = builder->start + builder->emitter.length;
+}
+
+static void build_detours(struct builder *builder)
+{
+    struct emitter *emitter = &builder->emitter;
+    for (unsigned i = 0; i < builder->detour_count; i++) {
+        const struct detour *detour = &builder->detours[i];
+        struct site *site = &builder->sites[detour->site];
+        emit_land(emitter, detour->jump);
+        if (site->kind == SITE_JUMP)
+            site->stub = builder->start + emitter->length;
+        if (site->kind == SITE_READ || site->kind == SITE_WRITE) {
+            /* S0 becomes the address again. */
+            int32_t tlb = VCPU(tlbs) + (int32_t)(builder->mmu_mode * sizeof(struct tlb));
+            emit_vcpu_indexed(emitter, OPCODE_XOR, S0, S1, detour->tag);
+            emit_vcpu(emitter, OPCODE_XOR, true, S0,
+                      tlb + (int32_t)offsetof(struct tlb, generation));
+            site->resume = builder->start + detour->resume;
+        }
+        build_event(builder, site, detour->parked);
+    }
+}
+
+static bool run_ended(const struct scan *scan)
+{
+    const struct instruction *last = &scan->instructions[scan->count - 1];
+    return last->method == METHOD_CALL || last->method == METHOD_RETURN ||
+           last->method == METHOD_JUMP || last->method == METHOD_INTERPRET;
+}
+
+static void build_body(struct builder *builder)
+{
+    const struct scan *scan = builder->scan;
+    for (unsigned i = 0; i < scan->count; i++) {
+        builder->instruction = &scan->instructions[i];
+        uint16_t host = (uint16_t)builder->emitter.length;
+        build_instruction(builder);
+        builder->marks[i] =
+            (struct instruction_mark){host, builder->instruction->offset, builder->parked};
+    }
+    if (!run_ended(scan)) {
+        const struct instruction *last = &scan->instructions[scan->count - 1];
+        build_goto(builder, last->offset + last->decoded.length);
+    }
+    build_detours(builder);
+}
+
+/* Copies what the builder has made into memory that stays. */
+static bool settle(struct builder *builder, struct translation *translation)
+{
+    struct translator *translator = builder->translator;
+    size_t sites = builder->site_count * sizeof(struct site);
+    size_t marks = builder->scan->count * sizeof(struct instruction_mark);
+    translation->sites = translator_take(translator, sites);
+    translation->marks = translator_take(translator, marks);
+    if (!translation->sites || !translation->marks)
+        return false;
+    for (unsigned i = 0; i < builder->site_count; i++) {
+        builder->sites[i].translation = translation;
+        if (builder->site_pointers[i])
+            store_le(builder->emitter.bytes + builder->site_pointers[i],
+                     (uintptr_t)&translation->sites[i], 8);
+    }
+    memcpy(translation->sites, builder->sites, sites);
+    memcpy(translation->marks, builder->marks, marks);
+    translation->site_count = (uint16_t)builder->site_count;
+    translation->instruction_count = (uint16_t)builder->scan->count;
+    memcpy(translator->writable + builder->start, builder->emitter.bytes, builder->emitter.length);
+    translation->start = builder->start;
+    translation->end = builder->start + builder->emitter.length;
+    translator->used = align_up(translation->end, 16);
+    return true;
+}
+
+struct translation *build_translation(struct translator *translator, struct vcpu *vcpu,
+                                      const struct scan *scan, uint64_t gpa, uint32_t mode)
+{
+    uint8_t code[SCAN_CODE_MAX];
+    struct translation *translation = translator_take(translator, sizeof(*translation));
+    struct builder *builder = translator->builder;
+    if (!translation)
+        return NULL;
+    *translation = (struct translation){.gpa = gpa, .second_page = NO_PAGE, .mode = mode};
+    *builder = (struct builder){
+        .translator = translator,
+        .vcpu = vcpu,
+        .scan = scan,
+        .mode = mode,
+        .mmu_mode = vcpu->mmu_mode,
+        .start = translator->used,
+        .emitter = {.bytes = code, .capacity = sizeof(code)},
+    };
+    build_entries(builder, translation);
+    build_body(builder);
+    if (builder->emitter.overflow || !settle(builder, translation))
+        return NULL;
+    translation->xmm = scan->xmm;
+    translation->x87 = scan->x87;
+    translation_add(translator, translation);
+    return translation;
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The second pass: host code for the scanned instructions. Shared by the files that emit its parts.
+ */
+#ifndef NACRE_CPU_TRANSLATE_BUILD_H
+#define NACRE_CPU_TRANSLATE_BUILD_H
+
+#include "cpu/translate/cache.h"
+#include "cpu/translate/emit.h"
+#include "cpu/translate/scan.h"
+
+#define BUILD_SITES_MAX 256
+
+/* Code that is emitted behind the main line: a TLB miss, the way out of a branch. */
+struct detour {
+    uint32_t jump; /* place of the jump that leads to it */
+    uint16_t site;
+    bool parked;     /* the flags are parked, or nobody wants them */
+    int32_t tag;     /* READ, WRITE: displacement of the tag that was xored into S0 */
+    uint32_t resume; /* READ, WRITE: where the main line goes on */
+};
+
+struct builder {
+    struct translator *translator;
+    struct vcpu *vcpu; /* for its mode */
+    const struct scan *scan;
+    const struct instruction *instruction; /* the one being translated */
+    struct emitter emitter;
+    uint32_t mode;
+    unsigned mmu_mode;
+    uint32_t start; /* cache offset the code is for */
+    bool parked;    /* the flags are in parked_flags, not in the host's register */
+    unsigned site_count, detour_count;
+    struct site sites[BUILD_SITES_MAX];
+    uint32_t site_pointers[BUILD_SITES_MAX]; /* places of the 64-bit pointers to the sites */
+    struct detour detours[BUILD_SITES_MAX];
+    struct instruction_mark marks[SCAN_INSTRUCTIONS_MAX];
+};
+
+/* Reserves a site for the current instruction; the last one again when there are too many (the
+ * translation is then given up). */
+struct site *build_site(struct builder *builder, enum site_kind kind);
+/* Calls C for a site and does not return here unless the site says where to. */
+void build_event(struct builder *builder, const struct site *site, bool parked);
+void build_detour(struct builder *builder, uint32_t jump, const struct site *site, bool parked);
+
+/* Parks the flags if somebody still wants them: before code that changes them. */
+void build_free_flags(struct builder *builder, uint32_t wanted);
+/* Brings them back if they are parked. */
+void build_claim_flags(struct builder *builder);
+
+/* --- address.c: the guest's memory operand --- */
+
+/* S0 := linear address of the visible memory operand. Flags are left alone. */
+void build_address(struct builder *builder, const ZydisDecodedOperand *operand);
+/* reg := gva of the page offset `offset` (may lie outside of the page). */
+void build_code_address(struct builder *builder, unsigned reg, int64_t offset);
+
+/* --- access.c: the one place that knows how guest memory is reached --- */
+
+/* S0: gva in, hva of `size` accessible bytes out. The flags are lost, S1 too. */
+void build_access(struct builder *builder, enum mmu_access access, unsigned size);
+
+/* --- flow.c --- */
+void build_push(struct builder *builder);
+void build_pop(struct builder *builder);
+void build_leave(struct builder *builder);
+void build_call(struct builder *builder);
+void build_return(struct builder *builder);
+void build_jump(struct builder *builder);
+void build_branch(struct builder *builder);
+void build_loop(struct builder *builder);
+/* To the instruction at `offset` of the page (or outside of it). */
+void build_goto(struct builder *builder, int64_t offset);
+
+/* --- build.c --- */
+
+/* Translates the run in `scan` (first instruction at gpa). NULL: no memory. Lock held. */
+struct translation *build_translation(struct translator *translator, struct vcpu *vcpu,
+                                      const struct scan *scan, uint64_t gpa, uint32_t mode);
+
+#endif

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What emitted code asks of C: TLB misses, branches to new places, instructions of the kernel's. */
+#include "cpu/translate/event.h"
+
+#include "cpu/interpret/single.h"
+#include "cpu/mmu.h"
+#include "cpu/translate/build.h"
+#include "cpu/translate/jump.h"
+#include "cpu/translate/stubs.h"
+#include "cpu/translate/vector.h"
+
+/* Bits of AH after LAHF that are flags. */
+#define LAHF_FLAGS (RFLAGS_SF | RFLAGS_ZF | RFLAGS_AF | RFLAGS_PF | RFLAGS_CF)
+
+void translate_flags_compose(struct vcpu *vcpu)
+{
+    uint16_t parked = vcpu->translate.parked_flags;
+    vcpu->rflags = (vcpu->rflags & ~RFLAGS_ARITHMETIC) | (parked >> 8 & LAHF_FLAGS) |
+                   (parked & 1 ? RFLAGS_OF : 0);
+}
+
+void translate_flags_park(struct vcpu *vcpu)
+{
+    vcpu->translate.parked_flags =
+        (uint16_t)((vcpu->rflags & LAHF_FLAGS) << 8 | (vcpu->rflags & RFLAGS_OF ? 1 : 0));
+}
+
+/* With a budget, code returns here after each translation, and each is no longer than the budget.
+ */
+static bool is_counting(const struct vcpu *vcpu)
+{
+    return vcpu->instruction_budget != ~UINT64_C(0);
+}
+
+#define MODE_LIMIT_SHIFT 16
+
+/* Most instructions that a translation may have now, as part of its mode; 0: as many as there are.
+ */
+static uint32_t mode_limit(const struct vcpu *vcpu)
+{
+    uint64_t left = vcpu->instruction_budget - vcpu->instruction_count;
+    return left < SCAN_INSTRUCTIONS_MAX ? (uint32_t)left << MODE_LIMIT_SHIFT : 0;
+}
+
+static uint64_t code_address(const struct vcpu *vcpu, uint32_t offset)
+{
+    return (uintptr_t)translator_code(vcpu->translate.shared, offset);
+}
+
+/* Emitted code is left with rip at the site's instruction. */
+static uint64_t leave_at(struct vcpu *vcpu, const struct site *site)
+{
+    vcpu->rip = vcpu->translate.rip_page + site->offset;
+    if (is_counting(vcpu))
+        vcpu_count(vcpu, site->executed);
+    return 0;
+}
+
+static uint64_t leave_to_interpreter(struct vcpu *vcpu, const struct site *site)
+{
+    vcpu->translate.interpret_next = true;
+    return leave_at(vcpu, site);
+}
+
+/* --- translations --- */
+
+/* Scans and translates what is at gpa. NULL: the interpreter's. Lock held. */
+static struct translation *translate(struct vcpu *vcpu, uint64_t gpa, uint32_t mode)
+{
+    struct translator *translator = vcpu->translate.shared;
+    struct scan *scan = translator->scan;
+    unsigned offset = gpa & (PAGE_SIZE - 1);
+    if (translator_is_full(translator)) {
+        vcpu->translate.cache_full = true;
+        return NULL;
+    }
+    mmu_mark_code(vcpu, gpa);
+    if (memory_read(vcpu->memory, gpa, scan->bytes + offset, PAGE_SIZE - offset) < 0)
+        return NULL;
+    unsigned limit = mode >> MODE_LIMIT_SHIFT;
+    if (!scan_run(scan, &translator->decoder, vcpu->model, mode, offset,
+                  (unsigned)(PAGE_SIZE - offset), limit ? limit : SCAN_INSTRUCTIONS_MAX))
+        return NULL;
+    return build_translation(translator, vcpu, scan, gpa, mode);
+}
+
+static struct translation *find_or_translate(struct vcpu *vcpu, uint64_t gpa, uint32_t mode)
+{
+    struct translation *translation = translation_find(vcpu->translate.shared, gpa, mode);
+    return translation ? translation : translate(vcpu, gpa, mode);
+}
+
+uint64_t translate_lookup(struct vcpu *vcpu)
+{
+    struct translate_state *state = &vcpu->translate;
+    struct translator *translator = state->shared;
+    uint64_t gpa;
+    vcpu->rflags &= ~RFLAGS_RF;
+    if (vcpu->interrupt_shadow || !jump_mode_known(vcpu))
+        return 0;
+    if (mmu_fetch(vcpu, vcpu->rip, &gpa) == MMU_FAULT)
+        return 0;
+    if (!memory_is_ram(vcpu->memory, gpa)) {
+        state->interpret_next = true;
+        return 0;
+    }
+    jump_update(vcpu);
+    pthread_mutex_lock(&translator->lock);
+    struct translation *translation =
+        find_or_translate(vcpu, gpa, jump_mode(vcpu) | mode_limit(vcpu));
+    uint64_t code = translation ? code_address(vcpu, translation->parked) : 0;
+    if (translation && !is_counting(vcpu))
+        jump_add(vcpu, vcpu->rip, translation);
+    pthread_mutex_unlock(&translator->lock);
+    if (!code && !state->cache_full)
+        state->interpret_next = true;
+    state->rip_page = vcpu->rip & PAGE_MASK;
+    state->xmm_live = 0;
+    return code;
+}
+
+/* As translate_lookup() from inside an event. */
+static uint64_t go_to_rip(struct vcpu *vcpu)
+{
+    uint64_t code = translate_lookup(vcpu);
+    if (code)
+        translate_flags_park(vcpu);
+    return code;
+}
+
+/* --- the events --- */
+
+static uint64_t access_missed(struct vcpu *vcpu, const struct site *site, uint64_t gva)
+{
+    struct translate_state *state = &vcpu->translate;
+    bool write = site->kind == SITE_WRITE;
+    enum mmu_status status;
+    void *hva =
+        mmu_hva(vcpu, gva, site->size, write ? MMU_WRITE : MMU_READ, vcpu->mmu_mode, &status);
+    if (likely(hva != NULL)) {
+        state->address = (uintptr_t)hva;
+        return code_address(vcpu, site->resume);
+    }
+    if (status == MMU_FAULT)
+        return leave_at(vcpu, site);
+    if (write || site->size > sizeof(state->bounce))
+        return leave_to_interpreter(vcpu, site);
+    /* MMIO, or across a page's end: the instruction reads a copy. */
+    if (mmu_read(vcpu, gva, state->bounce, site->size, vcpu->mmu_mode) == MMU_FAULT)
+        return leave_at(vcpu, site);
+    state->address = (uintptr_t)state->bounce;
+    return code_address(vcpu, site->resume);
+}
+
+/* A direct branch within the page: its target's physical address needs no look at the page tables.
+ */
+static uint64_t branch_missed(struct vcpu *vcpu, struct site *site)
+{
+    struct translate_state *state = &vcpu->translate;
+    struct translator *translator = state->shared;
+    uint64_t gpa = (site->translation->gpa & PAGE_MASK) + (uint64_t)site->target;
+    uint64_t code = 0;
+    vcpu->rip = state->rip_page + (uint64_t)site->target;
+    if (is_counting(vcpu)) {
+        vcpu_count(vcpu, site->executed);
+        return 0;
+    }
+    pthread_mutex_lock(&translator->lock);
+    struct translation *to = find_or_translate(vcpu, gpa, site->translation->mode);
+    if (to) {
+        if (site->translation->valid)
+            site_link(translator, site, to);
+        code = code_address(vcpu, to->parked);
+    }
+    pthread_mutex_unlock(&translator->lock);
+    if (!code && !state->cache_full)
+        state->interpret_next = true;
+    return code;
+}
+
+static uint64_t indirect_missed(struct vcpu *vcpu, const struct site *site)
+{
+    vcpu->rip = vcpu->translate.target;
+    if (is_counting(vcpu)) {
+        vcpu_count(vcpu, site->executed);
+        return 0;
+    }
+    translate_flags_compose(vcpu);
+    return go_to_rip(vcpu);
+}
+
+/* Registers for code that is about to start, unless the interpreter must watch what they do. */
+static uint64_t load_vectors(struct vcpu *vcpu, const struct site *site)
+{
+    struct translate_state *state = &vcpu->translate;
+    if (state->vector_trap) { /* translated before an exception was unmasked: cannot be */
+        return leave_to_interpreter(vcpu, site);
+    }
+    if (site->kind == SITE_LOAD_X87)
+        translate_x87_load(vcpu);
+    else
+        state->xmm_live = 1;
+    return code_address(vcpu, site->translation->parked);
+}
+
+static uint64_t operation(struct vcpu *vcpu, const struct site *site)
+{
+    struct translate_state *state = &vcpu->translate;
+    uint64_t context = state->jump_context, next = state->rip_page + (uint64_t)site->target;
+    uint32_t mode = vcpu->code_mode;
+    vcpu->rip = state->rip_page + site->offset;
+    translate_flags_compose(vcpu);
+    interpret_operation(vcpu, site->ops);
+    translate_flags_park(vcpu);
+    if (is_counting(vcpu)) {
+        vcpu_count(vcpu, site->executed);
+        return 0;
+    }
+    if (unlikely(vcpu->exception.pending) || vcpu->run_state != VCPU_RUNNING)
+        return 0;
+    if (vcpu->code_mode == mode && vcpu->rip == next && !site->last) {
+        jump_update(vcpu);
+        if (state->jump_context == context) {
+            /* An interrupt shadow lasts for the instruction that follows in the translation. */
+            vcpu->interrupt_shadow = false;
+            return code_address(vcpu, site->resume);
+        }
+    }
+    return go_to_rip(vcpu);
+}
+
+uint64_t translate_event(struct vcpu *vcpu, struct site *site, uint64_t address)
+{
+    atomic_fetch_add_explicit(&vcpu->translate.shared->events[site->kind], 1, memory_order_relaxed);
+    switch ((enum site_kind)site->kind) {
+    case SITE_READ:
+    case SITE_WRITE:
+        return access_missed(vcpu, site, address);
+    case SITE_JUMP:
+        return branch_missed(vcpu, site);
+    case SITE_LOOKUP:
+        return indirect_missed(vcpu, site);
+    case SITE_LOAD_XMM:
+    case SITE_LOAD_X87:
+        return load_vectors(vcpu, site);
+    case SITE_OPERATION:
+        return operation(vcpu, site);
+    case SITE_INTERPRET:
+    case SITE_FAULT:
+        return leave_to_interpreter(vcpu, site);
+    default:
+        return leave_at(vcpu, site);
+    }
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cpu/translate/fault.h"
+
+#include "cpu/translate/cache.h"
+#include "cpu/translate/emit.h"
+
+#include <asm/prctl.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/auxv.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#define SIGNAL_STACK_SIZE KIB(64)
+#define HWCAP2_FSGSBASE_  BIT(1)
+
+static const int fault_signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+
+uint64_t gs_base_read(void)
+{
+    uint64_t base = 0;
+    if (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_)
+        __asm__ volatile("rdgsbase %0" : "=r"(base));
+    else
+        syscall(SYS_arch_prctl, ARCH_GET_GS, &base);
+    return base;
+}
+
+void gs_base_write(uint64_t base)
+{
+    if (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_)
+        __asm__ volatile("wrgsbase %0" : : "r"(base) : "memory");
+    else
+        syscall(SYS_arch_prctl, ARCH_SET_GS, base);
+}
+
+static const struct instruction_mark *mark_at(const struct translation *translation, uint32_t host)
+{
+    const struct instruction_mark *found = NULL;
+    for (unsigned i = 0; i < translation->instruction_count; i++)
+        if (translation->marks[i].host <= host)
+            found = &translation->marks[i];
+    return found;
+}
+
+/* Not ours: what would have happened without this handler. */
+static void give_up(int number)
+{
+    signal(number, SIG_DFL);
+}
+
+/* Turns the fault into an event of emitted code: the registers are as the instruction left them,
+ * that is, as before it. */
+static void fault_handle(int number, siginfo_t *info, void *opaque)
+{
+    ucontext_t *context = opaque;
+    struct vcpu *vcpu = (struct vcpu *)gs_base_read(); /* NOLINT(performance-no-int-to-ptr) */
+    if (!vcpu) {
+        give_up(number);
+        return;
+    }
+    const struct translator *translator = vcpu->translate.shared;
+    uint64_t pc = (uint64_t)context->uc_mcontext.gregs[REG_RIP];
+    const struct translation *translation = translator_at(translator, pc);
+    uint32_t offset = (uint32_t)(pc - (uintptr_t)translator->executable);
+    const struct instruction_mark *mark =
+        translation ? mark_at(translation, offset - translation->start) : NULL;
+    if (!mark) {
+        give_up(number);
+        return;
+    }
+    struct site *site = vcpu->translate.fault_site;
+    site->offset = mark->offset;
+    site->executed = (uint8_t)(mark - translation->marks);
+    uint32_t stub = mark->parked ? translator->event_parked : translator->event_native;
+    context->uc_mcontext.gregs[REG_R15] = (greg_t)(uintptr_t)site;
+    context->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)translator_code(translator, stub);
+}
+
+int fault_handlers_install(struct error *error)
+{
+    struct sigaction action = {.sa_sigaction = fault_handle, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    sigfillset(&action.sa_mask);
+    for (unsigned i = 0; i < ARRAY_SIZE(fault_signals); i++)
+        if (sigaction(fault_signals[i], &action, NULL) < 0)
+            return error_set(error, errno, "translator: cannot handle signal %d: %s",
+                             fault_signals[i], strerror(errno));
+    return 0;
+}
+
+int fault_thread_prepare(struct vcpu *vcpu)
+{
+    struct translate_state *state = &vcpu->translate;
+    if (!state->signal_stack)
+        state->signal_stack = malloc(SIGNAL_STACK_SIZE);
+    const stack_t stack = {.ss_sp = state->signal_stack, .ss_size = SIGNAL_STACK_SIZE};
+    if (!state->signal_stack || sigaltstack(&stack, NULL) < 0)
+        return error_set(&vcpu->error, ENOMEM, "vcpu %u: no stack for signals", vcpu->index);
+    sigset_t blocked;
+    sigfillset(&blocked);
+    for (unsigned i = 0; i < ARRAY_SIZE(fault_signals); i++)
+        sigdelset(&blocked, fault_signals[i]);
+    pthread_sigmask(SIG_SETMASK, &blocked, NULL);
+    return 0;
+}
+
+void fault_thread_release(struct vcpu *vcpu)
+{
+    const stack_t none = {.ss_flags = SS_DISABLE};
+    sigaltstack(&none, NULL);
+    free(vcpu->translate.signal_stack);
+    vcpu->translate.signal_stack = NULL;
+}

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Stack instructions and near control transfers. */
+#include "cpu/translate/build.h"
+#include "cpu/translate/rewrite.h"
+
+static void load_guest(struct builder *builder, unsigned reg, unsigned guest)
+{
+    if (is_stolen(guest))
+        emit_vcpu(&builder->emitter, OPCODE_LOAD, true, reg, VCPU_REGISTER(guest));
+    else
+        emit_move(&builder->emitter, reg, guest);
+}
+
+static void lea(struct builder *builder, unsigned to, unsigned from, int32_t displacement)
+{
+    const struct emit_address address = {(uint8_t)from, NO_REGISTER, 0, displacement};
+    emit_memory(&builder->emitter, OPCODE_LEA, true, to, &address);
+}
+
+static void load(struct builder *builder, unsigned to, unsigned from)
+{
+    const struct emit_address address = {(uint8_t)from, NO_REGISTER, 0, 0};
+    emit_memory(&builder->emitter, OPCODE_LOAD, true, to, &address);
+}
+
+static void store(struct builder *builder, unsigned address_register, unsigned from)
+{
+    const struct emit_address address = {(uint8_t)address_register, NO_REGISTER, 0, 0};
+    emit_memory(&builder->emitter, OPCODE_STORE, true, from, &address);
+}
+
+/* S0 := hva of the eight bytes below the stack pointer. */
+static void push_access(struct builder *builder)
+{
+    build_free_flags(builder, builder->instruction->flags_live);
+    lea(builder, S0, GPR_RSP, -8);
+    build_access(builder, MMU_WRITE, 8);
+}
+
+static void pop_access(struct builder *builder, unsigned from)
+{
+    build_free_flags(builder, builder->instruction->flags_live);
+    emit_move(&builder->emitter, S0, from);
+    build_access(builder, MMU_READ, 8);
+}
+
+/* S0 := the 64-bit memory operand. */
+static void load_operand(struct builder *builder)
+{
+    build_free_flags(builder, builder->instruction->flags_live);
+    build_address(builder, &builder->instruction->operands[builder->instruction->memory]);
+    build_access(builder, MMU_READ, 8);
+    load(builder, S0, S0);
+}
+
+void build_push(struct builder *builder)
+{
+    struct emitter *emitter = &builder->emitter;
+    const ZydisDecodedOperand *operand = &builder->instruction->operands[0];
+    switch (operand->type) {
+    case ZYDIS_OPERAND_TYPE_IMMEDIATE: {
+        push_access(builder);
+        static const uint8_t mov_s0_imm32[] = {0x49, 0xc7, 0x06}; /* mov qword [r14], imm32 */
+        emit_bytes(emitter, mov_s0_imm32, sizeof(mov_s0_imm32));
+        emit_u32(emitter, (uint32_t)operand->imm.value.s);
+        break;
+    }
+    case ZYDIS_OPERAND_TYPE_MEMORY:
+        load_operand(builder);
+        emit_vcpu(emitter, OPCODE_STORE, true, S0, VCPU(translate.spill));
+        push_access(builder);
+        emit_vcpu(emitter, OPCODE_LOAD, true, S1, VCPU(translate.spill));
+        store(builder, S0, S1);
+        break;
+    default: {
+        unsigned number = guest_register(operand->reg.value);
+        push_access(builder);
+        if (is_stolen(number)) {
+            load_guest(builder, S1, number);
+            number = S1;
+        }
+        store(builder, S0, number);
+    }
+    }
+    lea(builder, GPR_RSP, GPR_RSP, -8);
+}
+
+void build_pop(struct builder *builder)
+{
+    unsigned number = guest_register(builder->instruction->operands[0].reg.value);
+    pop_access(builder, GPR_RSP);
+    if (is_stolen(number)) {
+        load(builder, S1, S0);
+        emit_vcpu(&builder->emitter, OPCODE_STORE, true, S1, VCPU_REGISTER(number));
+    } else {
+        load(builder, number, S0);
+    }
+    if (number != GPR_RSP)
+        lea(builder, GPR_RSP, GPR_RSP, 8);
+}
+
+void build_leave(struct builder *builder)
+{
+    pop_access(builder, GPR_RBP);
+    lea(builder, GPR_RSP, GPR_RBP, 8);
+    load(builder, GPR_RBP, S0);
+}
+
+#define SLOT_SHIFT 5 /* sizeof(struct jump_slot) is 32 */
+_Static_assert(sizeof(struct jump_slot) == 1 << SLOT_SHIFT, "the index is made by one rotate");
+
+/* To the gva in S0, through the jump slots. */
+static void build_indirect(struct builder *builder)
+{
+    struct emitter *emitter = &builder->emitter;
+    build_free_flags(builder, RFLAGS_ARITHMETIC);
+    emit_vcpu(emitter, OPCODE_STORE, true, S0, VCPU(translate.target));
+    /* As jump_index() does it, times the size of a slot. */
+    emit_rorx(emitter, S1, S0, PAGE_SHIFT);
+    emit_xor(emitter, S1, S0);
+    emit_rorx(emitter, S1, S1, 64 - SLOT_SHIFT);
+    emit_and_constant(emitter, S1, (JUMP_SLOTS - 1) << SLOT_SHIFT);
+    emit_vcpu(emitter, OPCODE_XOR, true, S0, VCPU(translate.jump_context));
+    emit_vcpu_indexed(emitter, OPCODE_CMP, S0, S1, VCPU(translate.jumps[0].tag));
+    uint32_t miss = emit_jump_if(emitter, CONDITION_NE);
+    emit_vcpu_indexed(emitter, OPCODE_LOAD, S0, S1, VCPU(translate.jumps[0].page));
+    emit_vcpu(emitter, OPCODE_STORE, true, S0, VCPU(translate.rip_page));
+    emit_jump_vcpu_indexed(emitter, S1, VCPU(translate.jumps[0].parked));
+    struct site *site = build_site(builder, SITE_LOOKUP);
+    site->executed++;
+    build_detour(builder, miss, site, true);
+}
+
+void build_goto(struct builder *builder, int64_t offset)
+{
+    if (offset < 0 || offset >= (int64_t)PAGE_SIZE) {
+        build_code_address(builder, S0, offset);
+        build_indirect(builder);
+        return;
+    }
+    struct site *site = build_site(builder, SITE_JUMP);
+    site->executed++;
+    site->target = (int32_t)offset;
+    site->parked = builder->parked;
+    uint32_t jump = emit_jump_aligned(&builder->emitter);
+    site->patch = builder->start + jump;
+    build_detour(builder, jump, site, builder->parked);
+}
+
+static int64_t direct_target(const struct builder *builder)
+{
+    const struct instruction *instruction = builder->instruction;
+    return instruction->offset + instruction->decoded.length + instruction->operands[0].imm.value.s;
+}
+
+static bool is_direct(const struct builder *builder)
+{
+    return builder->instruction->operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+}
+
+/* S0 := target of an indirect JMP or CALL. */
+static void load_target(struct builder *builder)
+{
+    if (builder->instruction->memory >= 0)
+        load_operand(builder);
+    else
+        load_guest(builder, S0, guest_register(builder->instruction->operands[0].reg.value));
+}
+
+void build_call(struct builder *builder)
+{
+    const struct instruction *instruction = builder->instruction;
+    struct emitter *emitter = &builder->emitter;
+    bool direct = is_direct(builder);
+    if (!direct) {
+        load_target(builder);
+        emit_vcpu(emitter, OPCODE_STORE, true, S0, VCPU(translate.spill));
+    }
+    push_access(builder);
+    build_code_address(builder, S1, instruction->offset + instruction->decoded.length);
+    store(builder, S0, S1);
+    lea(builder, GPR_RSP, GPR_RSP, -8);
+    if (direct) {
+        build_goto(builder, direct_target(builder));
+        return;
+    }
+    emit_vcpu(emitter, OPCODE_LOAD, true, S0, VCPU(translate.spill));
+    build_indirect(builder);
+}
+
+void build_return(struct builder *builder)
+{
+    const struct instruction *instruction = builder->instruction;
+    int32_t extra = instruction->decoded.operand_count_visible
+                        ? (int32_t)instruction->operands[0].imm.value.u
+                        : 0;
+    pop_access(builder, GPR_RSP);
+    load(builder, S0, S0);
+    lea(builder, GPR_RSP, GPR_RSP, 8 + extra);
+    build_indirect(builder);
+}
+
+void build_jump(struct builder *builder)
+{
+    if (is_direct(builder)) {
+        build_goto(builder, direct_target(builder));
+        return;
+    }
+    load_target(builder);
+    build_indirect(builder);
+}
+
+static unsigned branch_condition(const struct instruction *instruction)
+{
+    unsigned at = 0; /* the opcode is 7x, or 0F 8x, behind prefixes */
+    while ((instruction->bytes[at] & 0xf0) != 0x70 && (instruction->bytes[at] & 0xf0) != 0x80)
+        at++;
+    return instruction->bytes[at] & 15;
+}
+
+void build_branch(struct builder *builder)
+{
+    struct emitter *emitter = &builder->emitter;
+    unsigned condition = branch_condition(builder->instruction);
+    int64_t target = direct_target(builder);
+    build_claim_flags(builder);
+    if (target >= 0 && target < (int64_t)PAGE_SIZE) {
+        struct site *site = build_site(builder, SITE_JUMP);
+        site->executed++;
+        site->target = (int32_t)target;
+        site->parked = false;
+        uint32_t jump = emit_jump_if_aligned(emitter, condition);
+        site->patch = builder->start + jump;
+        build_detour(builder, jump, site, false);
+        return;
+    }
+    uint32_t over = emit_jump_if(emitter, condition ^ 1);
+    build_goto(builder, target);
+    builder->parked = false; /* on the way that did not branch */
+    emit_land(emitter, over);
+}
+
+/* LOOP and JRCXZ leave the flags alone, and so does the host's own JRCXZ. */
+void build_loop(struct builder *builder)
+{
+    static const uint8_t jrcxz_over_jump[] = {0xe3, 0x05}; /* the jump has five bytes */
+    struct emitter *emitter = &builder->emitter;
+    bool parked = builder->parked,
+         loop = builder->instruction->decoded.mnemonic == ZYDIS_MNEMONIC_LOOP;
+    if (loop)
+        lea(builder, GPR_RCX, GPR_RCX, -1);
+    emit_bytes(emitter, jrcxz_over_jump, sizeof(jrcxz_over_jump));
+    uint32_t not_zero = emit_jump(emitter);
+    if (loop) {
+        uint32_t done = emit_jump(emitter); /* RCX is zero: go on behind */
+        emit_land(emitter, not_zero);
+        build_goto(builder, direct_target(builder));
+        builder->parked = parked;
+        emit_land(emitter, done);
+        return;
+    }
+    build_goto(builder, direct_target(builder));
+    builder->parked = parked;
+    emit_land(emitter, not_zero);
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cpu/translate/jump.h"
+
+#include "cpu/mmu.h"
+
+/* What a mode's number is made of; other bits must have one certain value. */
+#define MODE_NEEDED (CODE_MODE_LONG | CODE_MODE_FLAT | CODE_MODE_PROTECTED)
+#define MODE_KNOWN                                                                          \
+    (MODE_NEEDED | CODE_MODE_USER | CODE_MODE_NO_FPU | CODE_MODE_AC | CODE_MODE_STACK_BIG | \
+     CODE_MODE_BIG)
+
+uint32_t jump_mode(const struct vcpu *vcpu)
+{
+    uint32_t mode = vcpu->code_mode & ~(CODE_MODE_STACK_BIG | CODE_MODE_BIG);
+    return mode | (vcpu->translate.vector_trap ? CODE_MODE_NO_FPU : 0);
+}
+
+bool jump_mode_known(const struct vcpu *vcpu)
+{
+    return (vcpu->code_mode & MODE_NEEDED) == MODE_NEEDED && !(vcpu->code_mode & ~MODE_KNOWN);
+}
+
+/* Two addresses of one page never share a slot: so a tag's low bits can carry the context. */
+static unsigned jump_index(uint64_t gva)
+{
+    return (gva ^ gva >> PAGE_SHIFT) & (JUMP_SLOTS - 1);
+}
+
+void jump_clear(struct vcpu *vcpu)
+{
+    struct translate_state *state = &vcpu->translate;
+    /* Context 0 is nobody's, and any other would have chosen another slot for this tag. */
+    for (unsigned i = 0; i < JUMP_SLOTS; i++)
+        state->jumps[i].tag = i;
+    memset(state->contexts, 0, sizeof(state->contexts));
+    state->context_count = 0;
+    state->jumps_lower = false;
+}
+
+static unsigned mode_number(const struct vcpu *vcpu)
+{
+    uint32_t mode = jump_mode(vcpu);
+    return (mode & CODE_MODE_USER ? 1 : 0) | (mode & CODE_MODE_NO_FPU ? 2 : 0) |
+           (mode & CODE_MODE_AC ? 4 : 0);
+}
+
+static bool slots_are_stale(const struct vcpu *vcpu)
+{
+    const struct translate_state *state = &vcpu->translate;
+    return state->fetch_epoch[0] != vcpu->fetch_epoch[0] ||
+           state->fetch_epoch[1] != vcpu->fetch_epoch[1] ||
+           (state->jumps_lower && state->lower_generation != vcpu->tlbs[MMU_USER].generation);
+}
+
+void jump_update(struct vcpu *vcpu)
+{
+    struct translate_state *state = &vcpu->translate;
+    if (unlikely(slots_are_stale(vcpu)) || unlikely(state->context_count == CONTEXT_MAX)) {
+        jump_clear(vcpu);
+        state->fetch_epoch[0] = vcpu->fetch_epoch[0];
+        state->fetch_epoch[1] = vcpu->fetch_epoch[1];
+    }
+    uint64_t generation = vcpu->tlbs[vcpu->mmu_mode].generation >> TLB_GENERATION_SHIFT;
+    uint16_t *context = &state->contexts[mode_number(vcpu)][generation];
+    if (unlikely(!*context))
+        *context = ++state->context_count;
+    state->jump_context = *context;
+}
+
+void jump_add(struct vcpu *vcpu, uint64_t gva, const struct translation *translation)
+{
+    struct translate_state *state = &vcpu->translate;
+    if (!(gva >> 63) && vcpu->mmu_mode != MMU_USER) {
+        /* The supervisor modes' generation does not tell address spaces apart here. */
+        state->jumps_lower = true;
+        state->lower_generation = vcpu->tlbs[MMU_USER].generation;
+    }
+    if (gva >> 63 && vcpu->mmu_mode == MMU_USER)
+        return;
+    state->jumps[jump_index(gva)] = (struct jump_slot){
+        .tag = gva ^ state->jump_context,
+        .parked = (uintptr_t)translator_code(state->shared, translation->parked),
+        .page = gva & PAGE_MASK,
+    };
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A guest instruction as host code: the same opcode with other registers and memory operand. */
+#ifndef NACRE_CPU_TRANSLATE_REWRITE_H
+#define NACRE_CPU_TRANSLATE_REWRITE_H
+
+#include "cpu/translate/emit.h"
+#include "cpu/translate/scan.h"
+
+/* Number of a guest general register of any width (AH counts as RAX), or NO_REGISTER. */
+unsigned guest_register(ZydisRegister name);
+
+/* Is it one of those whose guest value stays in memory? */
+static inline bool is_stolen(unsigned number)
+{
+    return number == S0 || number == S1;
+}
+
+/*
+ * Emits the instruction with its memory operand, if it has one, at [S0]. Guest R14 and R15 are
+ * loaded before it and stored after it where it uses them. False: it cannot be said with two
+ * scratch registers; nothing was emitted.
+ */
+bool rewrite_emit(struct emitter *emitter, const struct instruction *instruction);
+
+#endif

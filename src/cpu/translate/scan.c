@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cpu/translate/scan.h"
+
+#include "cpu/control.h"
+
+#include <stdlib.h>
+
+struct scan *scan_create(void)
+{
+    return calloc(1, sizeof(struct scan));
+}
+
+void scan_destroy(struct scan *scan)
+{
+    free(scan);
+}
+
+/* --- what may run as it is --- */
+
+/* Instruction sets every model has. What a model may lack is left to the interpreter, which knows.
+ */
+static const bool plain_isa_sets[ZYDIS_ISA_SET_MAX_VALUE + 1] = {
+    [ZYDIS_ISA_SET_I86] = true,          [ZYDIS_ISA_SET_I186] = true,
+    [ZYDIS_ISA_SET_I386] = true,         [ZYDIS_ISA_SET_I486] = true,
+    [ZYDIS_ISA_SET_I486REAL] = true,     [ZYDIS_ISA_SET_PENTIUMREAL] = true,
+    [ZYDIS_ISA_SET_PPRO] = true,         [ZYDIS_ISA_SET_CMOV] = true,
+    [ZYDIS_ISA_SET_FCMOV] = true,        [ZYDIS_ISA_SET_LONGMODE] = true,
+    [ZYDIS_ISA_SET_LAHF] = true,         [ZYDIS_ISA_SET_FAT_NOP] = true,
+    [ZYDIS_ISA_SET_PENTIUMMMX] = true,   [ZYDIS_ISA_SET_X87] = true,
+    [ZYDIS_ISA_SET_SSE] = true,          [ZYDIS_ISA_SET_SSE2] = true,
+    [ZYDIS_ISA_SET_SSE2MMX] = true,      [ZYDIS_ISA_SET_SSE_PREFETCH] = true,
+    [ZYDIS_ISA_SET_PREFETCH_NOP] = true, [ZYDIS_ISA_SET_CMPXCHG16B] = true,
+    [ZYDIS_ISA_SET_PAUSE] = true,
+};
+
+/* Instruction sets of CPUID leaf 1 ECX and the bit that says a model has them. */
+static const struct {
+    uint16_t isa_set;
+    uint8_t bit;
+} optional_isa_sets[] = {
+    {ZYDIS_ISA_SET_SSE3, 0},   {ZYDIS_ISA_SET_SSE3X87, 0},  {ZYDIS_ISA_SET_PCLMULQDQ, 1},
+    {ZYDIS_ISA_SET_SSSE3, 9},  {ZYDIS_ISA_SET_SSSE3MMX, 9}, {ZYDIS_ISA_SET_SSE4, 19},
+    {ZYDIS_ISA_SET_SSE42, 20}, {ZYDIS_ISA_SET_MOVBE, 22},   {ZYDIS_ISA_SET_POPCNT, 23},
+    {ZYDIS_ISA_SET_AES, 25},
+};
+
+static const bool plain_categories[ZYDIS_CATEGORY_MAX_VALUE + 1] = {
+    [ZYDIS_CATEGORY_BINARY] = true,   [ZYDIS_CATEGORY_LOGICAL] = true,
+    [ZYDIS_CATEGORY_BITBYTE] = true,  [ZYDIS_CATEGORY_SHIFT] = true,
+    [ZYDIS_CATEGORY_ROTATE] = true,   [ZYDIS_CATEGORY_CMOV] = true,
+    [ZYDIS_CATEGORY_SETCC] = true,    [ZYDIS_CATEGORY_CONVERT] = true,
+    [ZYDIS_CATEGORY_DATAXFER] = true, [ZYDIS_CATEGORY_SEMAPHORE] = true,
+    [ZYDIS_CATEGORY_FLAGOP] = true,   [ZYDIS_CATEGORY_X87_ALU] = true,
+    [ZYDIS_CATEGORY_FCMOV] = true,    [ZYDIS_CATEGORY_MMX] = true,
+    [ZYDIS_CATEGORY_SSE] = true,      [ZYDIS_CATEGORY_LOGICAL_FP] = true,
+    [ZYDIS_CATEGORY_AES] = true,      [ZYDIS_CATEGORY_PCLMULQDQ] = true,
+    [ZYDIS_CATEGORY_STTNI] = true,
+};
+
+/* Of those, what touches more than its operands. */
+static bool is_excluded(ZydisMnemonic mnemonic)
+{
+    switch (mnemonic) {
+    case ZYDIS_MNEMONIC_CLI:
+    case ZYDIS_MNEMONIC_STI:
+    case ZYDIS_MNEMONIC_CLD:
+    case ZYDIS_MNEMONIC_STD:
+    case ZYDIS_MNEMONIC_XLAT:
+    case ZYDIS_MNEMONIC_LDMXCSR:
+    case ZYDIS_MNEMONIC_FLDCW: /* may unmask exceptions */
+    case ZYDIS_MNEMONIC_FLDENV:
+    case ZYDIS_MNEMONIC_FNSTENV: /* would show host addresses */
+    case ZYDIS_MNEMONIC_FNSAVE:
+    case ZYDIS_MNEMONIC_FRSTOR:
+    case ZYDIS_MNEMONIC_FXSAVE:
+    case ZYDIS_MNEMONIC_FXSAVE64:
+    case ZYDIS_MNEMONIC_FXRSTOR:
+    case ZYDIS_MNEMONIC_FXRSTOR64:
+    case ZYDIS_MNEMONIC_MASKMOVQ:
+    case ZYDIS_MNEMONIC_MASKMOVDQU:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool isa_set_allowed(const struct cpu_model *model, ZydisISASet isa_set)
+{
+    if (plain_isa_sets[isa_set])
+        return true;
+    for (unsigned i = 0; i < ARRAY_SIZE(optional_isa_sets); i++)
+        if (optional_isa_sets[i].isa_set == isa_set)
+            return model->leaf1_ecx >> optional_isa_sets[i].bit & 1;
+    return false;
+}
+
+static bool is_plain_register(ZydisRegister name)
+{
+    switch (ZydisRegisterGetClass(name)) {
+    case ZYDIS_REGCLASS_GPR8:
+    case ZYDIS_REGCLASS_GPR16:
+    case ZYDIS_REGCLASS_GPR32:
+    case ZYDIS_REGCLASS_GPR64:
+    case ZYDIS_REGCLASS_X87:
+    case ZYDIS_REGCLASS_MMX:
+    case ZYDIS_REGCLASS_XMM:
+    case ZYDIS_REGCLASS_FLAGS:
+        return true;
+    default:
+        return name == ZYDIS_REGISTER_X87CONTROL || name == ZYDIS_REGISTER_X87STATUS ||
+               name == ZYDIS_REGISTER_X87TAG || name == ZYDIS_REGISTER_MXCSR;
+    }
+}
+
+static bool operands_are_plain(const struct instruction *instruction)
+{
+    for (unsigned i = 0; i < instruction->decoded.operand_count; i++) {
+        const ZydisDecodedOperand *operand = &instruction->operands[i];
+        bool visible = i < instruction->decoded.operand_count_visible;
+        if (operand->type == ZYDIS_OPERAND_TYPE_REGISTER && !is_plain_register(operand->reg.value))
+            return false;
+        if (operand->type == ZYDIS_OPERAND_TYPE_POINTER)
+            return false;
+        if (operand->type == ZYDIS_OPERAND_TYPE_MEMORY &&
+            (!visible || operand->mem.type != ZYDIS_MEMOP_TYPE_MEM || operand->size > 512 ||
+             operand->encoding != ZYDIS_OPERAND_ENCODING_MODRM_RM))
+            return false;
+    }
+    return true;
+}
+
+static bool is_plain(const struct instruction *instruction, const struct cpu_model *model)
+{
+    const ZydisDecodedInstruction *decoded = &instruction->decoded;
+    return plain_categories[decoded->meta.category] &&
+           isa_set_allowed(model, decoded->meta.isa_set) &&
+           !(decoded->attributes & ZYDIS_ATTRIB_IS_PRIVILEGED) && !is_excluded(decoded->mnemonic) &&
+           operands_are_plain(instruction) && decoded->encoding != ZYDIS_INSTRUCTION_ENCODING_3DNOW;
+}
+
+/* --- how each is translated --- */
+
+static bool has_near_width(const struct instruction *instruction)
+{
+    return instruction->decoded.operand_width == 64;
+}
+
+static bool is_far(const struct instruction *instruction)
+{
+    return instruction->decoded.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR;
+}
+
+static bool is_general64(const ZydisDecodedOperand *operand)
+{
+    return operand->type == ZYDIS_OPERAND_TYPE_REGISTER &&
+           ZydisRegisterGetClass(operand->reg.value) == ZYDIS_REGCLASS_GPR64;
+}
+
+static enum method push_method(const struct instruction *instruction)
+{
+    const ZydisDecodedOperand *operand = &instruction->operands[0];
+    bool general = is_general64(operand) || operand->type == ZYDIS_OPERAND_TYPE_IMMEDIATE ||
+                   operand->type == ZYDIS_OPERAND_TYPE_MEMORY;
+    return has_near_width(instruction) && general ? METHOD_PUSH : METHOD_OPERATION;
+}
+
+static bool is_vector_state(ZydisISASet isa_set)
+{
+    switch (isa_set) {
+    case ZYDIS_ISA_SET_FXSAVE:
+    case ZYDIS_ISA_SET_FXSAVE64:
+    case ZYDIS_ISA_SET_SSEMXCSR:
+    case ZYDIS_ISA_SET_XSAVE:
+    case ZYDIS_ISA_SET_XSAVEC:
+    case ZYDIS_ISA_SET_XSAVEOPT:
+    case ZYDIS_ISA_SET_XSAVES:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Near transfers, stack instructions and the like, which have methods of their own. */
+static enum method special_method(const struct instruction *instruction)
+{
+    const ZydisDecodedOperand *first = &instruction->operands[0];
+    switch (instruction->decoded.meta.category) {
+    case ZYDIS_CATEGORY_COND_BR:
+        switch (instruction->decoded.mnemonic) {
+        case ZYDIS_MNEMONIC_LOOP:
+        case ZYDIS_MNEMONIC_JRCXZ:
+            return instruction->decoded.address_width == 64 ? METHOD_LOOP : METHOD_INTERPRET;
+        case ZYDIS_MNEMONIC_LOOPE:
+        case ZYDIS_MNEMONIC_LOOPNE:
+        case ZYDIS_MNEMONIC_JECXZ:
+            return METHOD_INTERPRET;
+        default:
+            return has_near_width(instruction) ? METHOD_BRANCH : METHOD_INTERPRET;
+        }
+    case ZYDIS_CATEGORY_UNCOND_BR:
+        return is_far(instruction)           ? METHOD_OPERATION
+               : has_near_width(instruction) ? METHOD_JUMP
+                                             : METHOD_INTERPRET;
+    case ZYDIS_CATEGORY_CALL:
+        return is_far(instruction)           ? METHOD_OPERATION
+               : has_near_width(instruction) ? METHOD_CALL
+                                             : METHOD_INTERPRET;
+    case ZYDIS_CATEGORY_RET:
+        if (instruction->decoded.mnemonic != ZYDIS_MNEMONIC_RET || is_far(instruction))
+            return METHOD_OPERATION;
+        return has_near_width(instruction) ? METHOD_RETURN : METHOD_INTERPRET;
+    case ZYDIS_CATEGORY_PUSH:
+        return instruction->decoded.mnemonic == ZYDIS_MNEMONIC_PUSH ? push_method(instruction)
+                                                                    : METHOD_OPERATION;
+    case ZYDIS_CATEGORY_POP:
+        return instruction->decoded.mnemonic == ZYDIS_MNEMONIC_POP && is_general64(first)
+                   ? METHOD_POP
+                   : METHOD_OPERATION;
+    default:
+        return METHOD_PLAIN;
+    }
+}
+
+static bool is_bit_in_memory(const struct instruction *instruction)
+{
+    switch (instruction->decoded.mnemonic) {
+    case ZYDIS_MNEMONIC_BT:
+    case ZYDIS_MNEMONIC_BTS:
+    case ZYDIS_MNEMONIC_BTR:
+    case ZYDIS_MNEMONIC_BTC:
+        return instruction->operands[0].type == ZYDIS_OPERAND_TYPE_MEMORY &&
+               instruction->operands[1].type == ZYDIS_OPERAND_TYPE_REGISTER;
+    default:
+        return false;
+    }
+}
+
+static bool is_nothing(const struct instruction *instruction)
+{
+    switch (instruction->decoded.meta.category) {
+    case ZYDIS_CATEGORY_NOP:
+    case ZYDIS_CATEGORY_WIDENOP:
+    case ZYDIS_CATEGORY_PREFETCH:
+        return true;
+    default:
+        return instruction->decoded.mnemonic == ZYDIS_MNEMONIC_ENDBR64;
+    }
+}
+
+static bool is_fence(ZydisMnemonic mnemonic)
+{
+    return mnemonic == ZYDIS_MNEMONIC_MFENCE || mnemonic == ZYDIS_MNEMONIC_LFENCE ||
+           mnemonic == ZYDIS_MNEMONIC_SFENCE || mnemonic == ZYDIS_MNEMONIC_PAUSE ||
+           mnemonic == ZYDIS_MNEMONIC_EMMS;
+}
+
+static enum method method_of(const struct instruction *instruction, const struct cpu_model *model,
+                             uint32_t mode)
+{
+    const ZydisDecodedInstruction *decoded = &instruction->decoded;
+    bool vector = instruction->xmm || instruction->x87;
+    if (vector && mode & CODE_MODE_NO_FPU)
+        return METHOD_INTERPRET;
+    if (is_nothing(instruction))
+        return METHOD_NOTHING;
+    if (is_fence(decoded->mnemonic))
+        return METHOD_PLAIN;
+    if (decoded->mnemonic == ZYDIS_MNEMONIC_LEA)
+        return METHOD_LEA;
+    if (decoded->mnemonic == ZYDIS_MNEMONIC_LEAVE && has_near_width(instruction))
+        return METHOD_LEAVE;
+    enum method method = special_method(instruction);
+    if (method != METHOD_PLAIN)
+        return method;
+    if (is_plain(instruction, model))
+        return is_bit_in_memory(instruction) ? METHOD_BIT : METHOD_PLAIN;
+    return vector || is_vector_state(decoded->meta.isa_set) ? METHOD_INTERPRET : METHOD_OPERATION;
+}
+
+/* Does the instruction always go elsewhere, or change what code after it means? */
+static bool ends_run(const struct instruction *instruction)
+{
+    switch (instruction->method) {
+    case METHOD_CALL:
+    case METHOD_RETURN:
+    case METHOD_JUMP:
+    case METHOD_INTERPRET:
+        return true;
+    case METHOD_OPERATION:
+        break;
+    default:
+        return false;
+    }
+    switch (instruction->decoded.meta.category) {
+    case ZYDIS_CATEGORY_SYSCALL:
+    case ZYDIS_CATEGORY_SYSRET:
+    case ZYDIS_CATEGORY_INTERRUPT:
+    case ZYDIS_CATEGORY_RET:
+    case ZYDIS_CATEGORY_CALL:
+    case ZYDIS_CATEGORY_UNCOND_BR:
+    case ZYDIS_CATEGORY_SMAP:
+        return true;
+    default:
+        break;
+    }
+    switch (instruction->decoded.mnemonic) {
+    case ZYDIS_MNEMONIC_HLT:
+    case ZYDIS_MNEMONIC_UD0:
+    case ZYDIS_MNEMONIC_UD1:
+    case ZYDIS_MNEMONIC_UD2:
+    case ZYDIS_MNEMONIC_INVLPG:
+    case ZYDIS_MNEMONIC_WRMSR:
+        return true;
+    case ZYDIS_MNEMONIC_MOV: /* to a control, debug or segment register */
+        return instruction->operands[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+               !is_plain_register(instruction->operands[0].reg.value);
+    default:
+        return false;
+    }
+}
+
+/* --- flags --- */
+
+static bool is_shift(ZydisInstructionCategory category)
+{
+    return category == ZYDIS_CATEGORY_SHIFT || category == ZYDIS_CATEGORY_ROTATE;
+}
+
+/* A shift by zero leaves the flags alone, and by CL it may be zero. */
+static bool may_shift_nothing(const struct instruction *instruction)
+{
+    if (!is_shift(instruction->decoded.meta.category))
+        return false;
+    const ZydisDecodedOperand *count =
+        &instruction->operands[instruction->decoded.operand_count_visible - 1];
+    if (count->type != ZYDIS_OPERAND_TYPE_IMMEDIATE)
+        return true;
+    unsigned mask = instruction->operands[0].size == 64 ? 63 : 31;
+    return !(count->imm.value.u & mask);
+}
+
+static void note_flags(struct instruction *instruction)
+{
+    switch (instruction->method) {
+    case METHOD_BRANCH:
+    case METHOD_LOOP:
+    case METHOD_OPERATION:
+    case METHOD_INTERPRET:
+        instruction->flags_read = RFLAGS_ARITHMETIC; /* what follows elsewhere may want any */
+        return;
+    case METHOD_BIT: /* CF alone is defined; the rest stays or is the host's own choice */
+    case METHOD_PLAIN:
+        break;
+    default:
+        return;
+    }
+    const ZydisAccessedFlags *flags = instruction->decoded.cpu_flags;
+    if (!flags)
+        return;
+    uint32_t written = flags->modified | flags->set_0 | flags->set_1 | flags->undefined;
+    instruction->flags_read = flags->tested & RFLAGS_ARITHMETIC;
+    if (may_shift_nothing(instruction))
+        instruction->flags_read |= written & RFLAGS_ARITHMETIC;
+    else
+        instruction->flags_written = written & RFLAGS_ARITHMETIC;
+}
+
+static void note_liveness(struct scan *scan)
+{
+    uint32_t live = RFLAGS_ARITHMETIC;
+    for (unsigned i = scan->count; i-- > 0;) {
+        struct instruction *instruction = &scan->instructions[i];
+        instruction->flags_live = live;
+        live = (live & ~instruction->flags_written) | instruction->flags_read;
+    }
+    scan->flags_live = live;
+}
+
+/* --- the run --- */
+
+static void note_operands(struct instruction *instruction)
+{
+    const ZydisDecodedInstruction *decoded = &instruction->decoded;
+    instruction->memory = -1;
+    instruction->xmm = decoded->mnemonic == ZYDIS_MNEMONIC_STMXCSR;
+    instruction->x87 = decoded->meta.isa_set == ZYDIS_ISA_SET_X87 ||
+                       decoded->meta.isa_set == ZYDIS_ISA_SET_FCMOV ||
+                       decoded->meta.isa_set == ZYDIS_ISA_SET_SSE3X87 ||
+                       decoded->mnemonic == ZYDIS_MNEMONIC_EMMS;
+    for (unsigned i = 0; i < decoded->operand_count; i++) {
+        const ZydisDecodedOperand *operand = &instruction->operands[i];
+        if (operand->type == ZYDIS_OPERAND_TYPE_MEMORY && i < decoded->operand_count_visible &&
+            instruction->memory < 0)
+            instruction->memory = (int8_t)i;
+        if (operand->type != ZYDIS_OPERAND_TYPE_REGISTER)
+            continue;
+        ZydisRegisterClass class = ZydisRegisterGetClass(operand->reg.value);
+        instruction->xmm |= class == ZYDIS_REGCLASS_XMM;
+        instruction->x87 |= class == ZYDIS_REGCLASS_MMX || class == ZYDIS_REGCLASS_X87;
+    }
+}
+
+/* False: it runs past the bytes there are. */
+static bool decode(struct scan *scan, const ZydisDecoder *decoder, const struct cpu_model *model,
+                   uint32_t mode, unsigned offset, unsigned available)
+{
+    struct instruction *instruction = &scan->instructions[scan->count];
+    instruction->bytes = scan->bytes + offset;
+    instruction->offset = (uint16_t)offset;
+    instruction->flags_read = instruction->flags_written = 0;
+    ZyanStatus status = ZydisDecoderDecodeFull(decoder, instruction->bytes, available,
+                                               &instruction->decoded, instruction->operands);
+    if (status == ZYDIS_STATUS_NO_MORE_DATA && available < INSTRUCTION_MAX)
+        return false;
+    if (!ZYAN_SUCCESS(status)) {
+        instruction->decoded.length = 1;
+        instruction->method = METHOD_INTERPRET; /* which will say #UD */
+        instruction->flags_read = RFLAGS_ARITHMETIC;
+        instruction->xmm = instruction->x87 = false;
+        instruction->memory = -1;
+        return true;
+    }
+    note_operands(instruction);
+    instruction->method = method_of(instruction, model, mode);
+    note_flags(instruction);
+    return true;
+}
+
+bool scan_run(struct scan *scan, const ZydisDecoder *decoder, const struct cpu_model *model,
+              uint32_t mode, unsigned offset, unsigned available, unsigned limit)
+{
+    scan->count = 0;
+    scan->xmm = scan->x87 = false;
+    while (scan->count < limit && offset < PAGE_SIZE &&
+           decode(scan, decoder, model, mode, offset, available)) {
+        struct instruction *instruction = &scan->instructions[scan->count++];
+        unsigned length = instruction->decoded.length;
+        bool native = instruction->method == METHOD_PLAIN;
+        scan->xmm |= native && instruction->xmm;
+        scan->x87 |= native && instruction->x87;
+        offset += length;
+        available -= length;
+        if (ends_run(instruction))
+            break;
+    }
+    note_liveness(scan);
+    return scan->count > 0;
+}

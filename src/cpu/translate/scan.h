@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The first pass over guest code: decodes a straight run of instructions, says of each how it will
+ * be translated, and which flags are still wanted after it.
+ */
+#ifndef NACRE_CPU_TRANSLATE_SCAN_H
+#define NACRE_CPU_TRANSLATE_SCAN_H
+
+#include "cpu/vcpu.h"
+
+#include <Zydis/Zydis.h>
+
+#define SCAN_INSTRUCTIONS_MAX 48
+#define SCAN_CODE_MAX         KIB(24) /* no translation is longer */
+#define INSTRUCTION_MAX       15
+
+enum method {
+    METHOD_PLAIN,   /* the instruction itself, registers and memory operand replaced */
+    METHOD_NOTHING, /* no effect: NOP with or without operand, prefetches */
+    METHOD_LEA,
+    METHOD_BIT, /* BT, BTS, BTR, BTC with a bit number in a register and a memory operand */
+    METHOD_PUSH,
+    METHOD_POP,
+    METHOD_LEAVE,
+    METHOD_CALL,
+    METHOD_RETURN,
+    METHOD_JUMP,
+    METHOD_BRANCH,    /* Jcc */
+    METHOD_LOOP,      /* LOOP, JRCXZ */
+    METHOD_OPERATION, /* by a handler of the interpreter */
+    METHOD_INTERPRET, /* by the interpreter alone; ends the run */
+};
+
+struct instruction {
+    ZydisDecodedInstruction decoded;
+    ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
+    const uint8_t *bytes;
+    uint16_t offset; /* in the page; may reach past its end for the last one's end */
+    uint8_t method;  /* enum method */
+    int8_t memory;   /* index of the visible memory operand, or -1 */
+    bool xmm, x87;   /* needs those registers */
+    uint32_t flags_read, flags_written; /* RFLAGS bits; written: always, whatever the operands */
+    uint32_t flags_live;                /* after it */
+};
+
+struct scan {
+    struct instruction instructions[SCAN_INSTRUCTIONS_MAX];
+    unsigned count;
+    uint32_t flags_live; /* at the start */
+    bool xmm, x87;
+    bool crosses; /* the first instruction runs past the page's end (and then is not in the run) */
+    uint8_t bytes[4096 + INSTRUCTION_MAX]; /* the page, and what follows when it is known */
+};
+
+struct scan *scan_create(void);
+void scan_destroy(struct scan *scan);
+
+/*
+ * Decodes from scan->bytes + offset; `available` bytes are valid from there. mode: CODE_MODE_*.
+ * With `single`, one instruction only. False when the first instruction runs past what is there.
+ */
+bool scan_run(struct scan *scan, const ZydisDecoder *decoder, const struct cpu_model *model,
+              uint32_t mode, unsigned offset, unsigned available, unsigned limit);
+
+#endif
