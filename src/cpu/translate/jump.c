@@ -17,7 +17,8 @@ uint32_t jump_mode(const struct vcpu *vcpu)
 
 bool jump_mode_known(const struct vcpu *vcpu)
 {
-    return (vcpu->code_mode & MODE_NEEDED) == MODE_NEEDED && !(vcpu->code_mode & ~MODE_KNOWN);
+    return (vcpu->code_mode & MODE_NEEDED) == MODE_NEEDED && !(vcpu->code_mode & ~MODE_KNOWN) &&
+           vcpu->mmu_mode < MMU_CACHED_MODES;
 }
 
 /* Two addresses of one page never share a slot: so a tag's low bits can carry the context. */
