@@ -263,7 +263,7 @@ static void test_reset(void **state)
     assert_int_equal(vcpu->efer, 0);
     assert_int_equal(vcpu->rflags, RFLAGS_FIXED);
     assert_int_equal(vcpu->rip + vcpu->segment_bases[SEG_CS], 0xfffffff0);
-    assert_int_equal(vcpu->code_mode, 0);
+    assert_int_equal(vcpu->code_mode, CODE_MODE_NO_FPU); /* no CR4.OSFXSR */
     vcpu_reset(vcpu, false);
     assert_int_equal(vcpu->lstar, 0);
     assert_int_equal(vcpu->cr0, CR0_CD | CR0_NW | CR0_ET);
