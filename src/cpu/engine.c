@@ -94,6 +94,15 @@ void engine_switch(struct vcpu *vcpu)
     renew_budget(vcpu);
 }
 
+int engine_thread_start(struct vcpu *vcpu, struct error *error)
+{
+    int result = 0;
+    for (unsigned i = 0; engines[i] && result == 0; i++)
+        if (engines[i]->thread_start && attached(vcpu, engines[i]))
+            result = engines[i]->thread_start(vcpu, error);
+    return result;
+}
+
 void engine_kick(struct vcpu *vcpu)
 {
     for (unsigned i = 0; engines[i]; i++)

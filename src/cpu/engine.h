@@ -20,6 +20,9 @@ struct engine_ops {
     int (*create)(struct vcpu *vcpu, struct error *error);
     void (*destroy)(struct vcpu *vcpu);
     enum vcpu_exit (*run)(struct vcpu *vcpu);
+    /* Prepares the thread that will call run(), before it is jailed. -errno with *error. Optional:
+     * run() does without where nothing is forbidden. */
+    int (*thread_start)(struct vcpu *vcpu, struct error *error);
     /* Makes run() look at vcpu->requests soon. Any thread, also while another engine runs.
      * Optional.
      */
@@ -65,6 +68,7 @@ void engine_detach_all(struct vcpu *vcpu);
 void engine_switch(struct vcpu *vcpu);
 
 /* As the operations of the same name, for all engines attached. */
+int engine_thread_start(struct vcpu *vcpu, struct error *error);
 void engine_kick(struct vcpu *vcpu);
 void engine_invalidate(struct vcpu *vcpu, uint64_t gpa_page);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vm/threads.h"
 
+#include "cpu/engine.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -32,6 +34,8 @@ static void *vcpu_main(void *opaque)
     uint64_t seen = 0;
     snprintf(name, sizeof(name), "vcpu%u", thread->vcpu->index);
     pthread_setname_np(pthread_self(), name);
+    /* What fails here fails again, with a message, when the engine runs. */
+    engine_thread_start(thread->vcpu, &thread->vcpu->error);
     thread_enter(threads->guard, THREAD_VCPU);
     while (next_round(threads, &seen)) {
         while (!atomic_load(&threads->pausing))

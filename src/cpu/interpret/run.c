@@ -174,6 +174,16 @@ static void step_one(struct vcpu *vcpu)
         raise_debug(vcpu, (trap ? DR6_BS : 0) | vcpu->watch_hits);
 }
 
+/* Step by step where the whole block is too much: the budget, or the segment's limit. */
+static inline void block_run_or_step(struct vcpu *vcpu, struct block *block)
+{
+    if (unlikely(vcpu->instruction_budget - vcpu->instruction_count < block->op_count ||
+                 !block_inside_limit(vcpu, block)))
+        step_one(vcpu);
+    else
+        block_run(vcpu, block);
+}
+
 static enum vcpu_exit service(struct vcpu *vcpu, bool *stop)
 {
     flags_materialise(vcpu);
@@ -228,11 +238,7 @@ static enum vcpu_exit interpret_loop(struct vcpu *vcpu)
             chain(vcpu, interpreter, block, from_page);
             interpreter->chain_from = NULL;
         }
-        if (unlikely(vcpu->instruction_budget - vcpu->instruction_count < block->op_count ||
-                     !block_inside_limit(vcpu, block)))
-            step_one(vcpu);
-        else
-            block_run(vcpu, block);
+        block_run_or_step(vcpu, block);
     }
 }
 
@@ -260,8 +266,7 @@ void interpret_one(struct vcpu *vcpu)
 {
     flags_load(vcpu, vcpu->rflags);
     vector_enter(vcpu);
-    if (limit_check(vcpu))
-        step_one(vcpu);
+    step_one(vcpu);
     vector_leave(vcpu);
     flags_materialise(vcpu);
 }
@@ -273,7 +278,7 @@ void interpret_until(struct vcpu *vcpu, bool (*until)(const struct vcpu *vcpu))
     vector_enter(vcpu);
     while (!vcpu->exception.pending && !until(vcpu) &&
            !atomic_load_explicit(&vcpu->requests, memory_order_relaxed) &&
-           vcpu->instruction_count < vcpu->instruction_budget && limit_check(vcpu)) {
+           vcpu->instruction_count < vcpu->instruction_budget) {
         if (vcpu->interrupt_shadow || vcpu->code_mode & CODE_MODE_STEP) {
             step_one(vcpu);
             continue;
@@ -282,7 +287,7 @@ void interpret_until(struct vcpu *vcpu, bool (*until)(const struct vcpu *vcpu))
         interpreter->chain_from = NULL;
         if (!block)
             break;
-        block_run(vcpu, block);
+        block_run_or_step(vcpu, block);
         interpreter->chain_from = NULL;
     }
     vector_leave(vcpu);

@@ -4,36 +4,32 @@
 #include "cpu/translate/cache.h"
 #include "cpu/translate/emit.h"
 
-#include <asm/prctl.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/auxv.h>
-#include <sys/syscall.h>
 #include <ucontext.h>
-#include <unistd.h>
 
 #define SIGNAL_STACK_SIZE KIB(64)
 #define HWCAP2_FSGSBASE_  BIT(1)
 
 static const int fault_signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
 
+bool gs_base_usable(void)
+{
+    return getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_;
+}
+
 uint64_t gs_base_read(void)
 {
-    uint64_t base = 0;
-    if (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_)
-        __asm__ volatile("rdgsbase %0" : "=r"(base));
-    else
-        syscall(SYS_arch_prctl, ARCH_GET_GS, &base);
+    uint64_t base;
+    __asm__ volatile("rdgsbase %0" : "=r"(base));
     return base;
 }
 
 void gs_base_write(uint64_t base)
 {
-    if (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_)
-        __asm__ volatile("wrgsbase %0" : : "r"(base) : "memory");
-    else
-        syscall(SYS_arch_prctl, ARCH_SET_GS, base);
+    __asm__ volatile("wrgsbase %0" : : "r"(base) : "memory");
 }
 
 static const struct instruction_mark *mark_at(const struct translation *translation, uint32_t host)
@@ -90,26 +86,26 @@ int fault_handlers_install(struct error *error)
     return 0;
 }
 
-int fault_thread_prepare(struct vcpu *vcpu)
+int fault_thread_prepare(struct vcpu *vcpu, struct error *error)
 {
     struct translate_state *state = &vcpu->translate;
     if (!state->signal_stack)
         state->signal_stack = malloc(SIGNAL_STACK_SIZE);
     const stack_t stack = {.ss_sp = state->signal_stack, .ss_size = SIGNAL_STACK_SIZE};
     if (!state->signal_stack || sigaltstack(&stack, NULL) < 0)
-        return error_set(&vcpu->error, ENOMEM, "vcpu %u: no stack for signals", vcpu->index);
+        return error_set(error, ENOMEM, "vcpu %u: no stack for signals", vcpu->index);
     sigset_t blocked;
     sigfillset(&blocked);
     for (unsigned i = 0; i < ARRAY_SIZE(fault_signals); i++)
         sigdelset(&blocked, fault_signals[i]);
     pthread_sigmask(SIG_SETMASK, &blocked, NULL);
+    state->thread_ready = true;
     return 0;
 }
 
 void fault_thread_release(struct vcpu *vcpu)
 {
-    const stack_t none = {.ss_flags = SS_DISABLE};
-    sigaltstack(&none, NULL);
+    /* The thread that had it has ended, or gets another one before it runs emitted code again. */
     free(vcpu->translate.signal_stack);
     vcpu->translate.signal_stack = NULL;
 }

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct vcpu;
@@ -17,11 +18,12 @@ struct vcpu;
 int fault_handlers_install(struct error *error);
 
 /* Prepares the calling thread to run emitted code for the vcpu: a stack for signals, and only those
- * signals. -errno with vcpu->error set. */
-int fault_thread_prepare(struct vcpu *vcpu);
+ * signals. -errno with *error. */
+int fault_thread_prepare(struct vcpu *vcpu, struct error *error);
 void fault_thread_release(struct vcpu *vcpu);
 
-/* The thread's GS base. */
+/* The thread's GS base, where the kernel lets programs change it (Linux 5.9). */
+bool gs_base_usable(void);
 void gs_base_write(uint64_t base);
 uint64_t gs_base_read(void);
 

@@ -21,6 +21,10 @@ static int translate_probe(struct error *error)
     unsigned eax, ebx, ecx, edx;
     if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) || !(ebx & CPUID7_EBX_BMI2))
         return error_set(error, ENOTSUP, "the translator needs a host CPU with BMI2");
+    if (!gs_base_usable())
+        return error_set(error, ENOTSUP,
+                         "the translator needs FSGSBASE: a host CPU and kernel "
+                         "(Linux 5.9) that have it");
     return 0;
 }
 
@@ -202,9 +206,8 @@ static enum vcpu_exit translate_loop(struct vcpu *vcpu)
 static enum vcpu_exit translate_run(struct vcpu *vcpu)
 {
     uint64_t old_base = gs_base_read();
-    if (!vcpu->translate.thread_ready && fault_thread_prepare(vcpu) < 0)
+    if (!vcpu->translate.thread_ready && fault_thread_prepare(vcpu, &vcpu->error) < 0)
         return VCPU_EXIT_ERROR;
-    vcpu->translate.thread_ready = true;
     gs_base_write((uintptr_t)vcpu);
     translate_vector_update(vcpu);
     enum vcpu_exit exit = translate_loop(vcpu);
@@ -250,6 +253,7 @@ const struct engine_ops engine_translate = {
     .create = translate_create,
     .destroy = translate_destroy,
     .run = translate_run,
+    .thread_start = fault_thread_prepare,
     .invalidate = translate_invalidate,
     .probe = translate_probe,
     .stats = translate_stats,
