@@ -13,11 +13,15 @@
  * preparation sets *start again when it begins in earnest.
  */
 struct bench_test {
-    const char *name;
+    const char *name;  /* one word */
+    const char *title; /* what a table says */
     double (*run)(unsigned divisor, double *start);
 };
 
-extern const struct bench_test bench_compute[], bench_memory[], bench_kernel[];
+/* Every file of tests ends its table with a row of NULLs. */
+extern const struct bench_test bench_aes[], bench_bytecode[], bench_calls[], bench_compute[],
+    bench_faults[], bench_files[], bench_memory[], bench_processes[], bench_random[],
+    bench_sha256[], bench_signals[], bench_smp[], bench_strings[], bench_x87[];
 
 /* Seconds since some fixed moment. */
 static inline double bench_now(void)
@@ -27,11 +31,18 @@ static inline double bench_now(void)
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-/* Keeps the compiler from dropping a computed value. */
-static inline void bench_keep(uint64_t value)
-{
-    __asm__ volatile("" : : "r"(value) : "memory");
-}
+/*
+ * Adds a result to the test's checksum. It keeps the compiler from dropping the work, and a guest
+ * whose checksum differs from the host's has computed something wrong. Only values that depend on
+ * the divisor alone may go in.
+ */
+void bench_keep(uint64_t value);
+
+/* Ends the program with a line that says what could not be done or went wrong. */
+_Noreturn void bench_fail(const char *what);
+
+/* malloc() that does not return without memory. */
+void *bench_allocate(size_t size);
 
 static inline uint64_t bench_xorshift(uint64_t x)
 {
@@ -46,5 +57,14 @@ static inline unsigned bench_share(unsigned count, unsigned divisor)
 {
     return count / divisor ? count / divisor : 1;
 }
+
+/*
+ * Runs another program to its successful end, with its output in the checksum (command.c). Returns
+ * the seconds it took.
+ */
+double bench_command(char **command);
+
+/* Is the first program of a guest: says so, and waits to be powered off (guest/bench/init.c). */
+_Noreturn void bench_init(void);
 
 #endif

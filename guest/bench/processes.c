@@ -20,7 +20,7 @@ static void fork_rounds(unsigned rounds, void (*child)(void))
     for (unsigned i = 0; i < rounds; i++) {
         pid_t pid = fork();
         if (pid < 0)
-            exit(1);
+            bench_fail("fork");
         if (pid == 0) {
             child();
             _exit(0);
@@ -59,15 +59,15 @@ static double ping_pong(unsigned divisor, double *start)
     int there[2], back[2];
     char byte = 0;
     if (pipe(there) || pipe(back))
-        exit(1);
+        bench_fail("pipe");
     pid_t pid = fork();
     if (pid < 0)
-        exit(1);
+        bench_fail("fork");
     for (unsigned i = 0; i < rounds; i++) {
         if (pid == 0 && (read(there[0], &byte, 1) != 1 || write(back[1], &byte, 1) != 1))
             _exit(1);
         if (pid && (write(there[1], &byte, 1) != 1 || read(back[0], &byte, 1) != 1))
-            exit(1);
+            bench_fail("a byte through the pipe");
     }
     if (pid == 0)
         _exit(0);
@@ -79,7 +79,10 @@ static double ping_pong(unsigned divisor, double *start)
     return rounds / 20000.0;
 }
 
-const struct bench_test bench_kernel[] = {
-    {"syscall", null_syscall}, {"fork", fork_exit}, {"exec", fork_exec},
-    {"pipe", ping_pong},       {NULL, NULL},
+const struct bench_test bench_processes[] = {
+    {"syscall", "null syscall x 1 M", null_syscall},
+    {"fork", "fork + exit x 300", fork_exit},
+    {"exec", "fork + exec x 100", fork_exec},
+    {"pipe", "pipe ping-pong x 20 k", ping_pong},
+    {NULL, NULL, NULL},
 };
