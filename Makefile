@@ -27,7 +27,7 @@ test: ## run all tests; the last line says "N passed, N failed"
 	@tests/run $(TESTS)
 
 bench: ## measure against native, QEMU and Bochs; table kept under bench/history/
-	@scripts/install-packages build run </dev/null
+	@scripts/install-packages build run test </dev/null
 	@bench/run $(ARGS)
 
 check: check-style check-types check-leaks ## all three checks below

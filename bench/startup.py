@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a machine costs before it does anything: the time to user space, and memory and CPU at rest."""
+
+import os
+import re
+import statistics
+import time
+
+from harness.machine import Machine
+from machines import CONSOLE, task
+
+MEMORY = 128  # MiB
+
+
+def first_line(machine, rounds, limit):
+    """Seconds from starting the process to the first line of the guest's first program: median, and all."""
+    samples = []
+    for _ in range(rounds):
+        command = machine.command(f"{CONSOLE} rdinit=/bench -- --init", memory=MEMORY)
+        with Machine(command[1:], command[0]) as running:
+            running.expect(r"^init: first line\n", limit)
+            samples.append(next(when for when, line in running.lines if line.startswith("init: first line")))
+    return {"median": statistics.median(samples), "samples": samples}
+
+
+def processor_seconds(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def kilobytes(path):
+    with open(path) as file:
+        return {name: int(size) / 1024 for name, size in re.findall(r"^(\w+):\s+(\d+) kB", file.read(), re.M)}
+
+
+def memfd_megabytes(pid):
+    """What the process's memfds hold, mapped or not: nacre's guest memory and code cache. Each file once."""
+    files = {}
+    folder = f"/proc/{pid}/fd"
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        if os.readlink(path).startswith("/memfd:"):
+            status = os.stat(path)
+            files[status.st_ino] = status.st_blocks * 512 / 2**20
+    return sum(files.values())
+
+
+def at_rest(machine, seconds, limit):
+    """Memory in MB once a guest of 128 MB has booted and sleeps, and the percentage of a core it uses then."""
+    command = machine.command(task("idle"), memory=MEMORY)
+    with Machine(command[1:], command[0]) as running:
+        running.expect(r"^idle", limit)
+        time.sleep(3)
+        pid = running.process.pid
+        before = processor_seconds(pid)
+        time.sleep(seconds)
+        used = processor_seconds(pid) - before
+        status, rollup = kilobytes(f"/proc/{pid}/status"), kilobytes(f"/proc/{pid}/smaps_rollup")
+        return {
+            "cpu_percent": 100 * used / seconds,
+            "resident": status["VmRSS"],
+            "proportional": rollup["Pss"],
+            "private": status["VmRSS"] - status["RssShmem"],
+            "memfd": memfd_megabytes(pid),
+        }
