@@ -161,8 +161,10 @@ static void compare_flag(struct counting *counting, uint64_t entry)
     uint64_t cluster = cluster_of(counting->qcow2, entry & ENTRY_OFFSET);
     if (entry & ENTRY_COMPRESSED || !cluster || cluster >= counting->check->clusters)
         return;
-    if (!!(entry & ENTRY_COPIED) != (counting->counts[cluster] == 1))
-        corruption(counting, "an entry is wrong about its cluster being shared", entry);
+    bool alone = counting->counts[cluster] == 1;
+    if (entry & ENTRY_COPIED && !alone)
+        corruption(counting, "an entry calls a shared cluster its own", entry);
+    counting->check->slow += !(entry & ENTRY_COPIED) && alone;
 }
 
 static int compare_flags(struct counting *counting)
@@ -194,7 +196,8 @@ static int repair_rest(struct counting *counting, uint64_t wrong_flags)
     if (result < 0)
         return result;
     counting->check->repaired += wrong_flags;
-    if (counting->check->repaired < counting->check->corruptions + counting->check->leaks)
+    if (counting->check->repaired <
+        counting->check->corruptions + counting->check->leaks + counting->check->slow)
         return 0;
     qcow2->header.incompatible &= ~(INCOMPATIBLE_DIRTY | INCOMPATIBLE_CORRUPT);
     return header_write(qcow2);
@@ -217,7 +220,7 @@ static int run_check(struct counting *counting, enum qcow2_repair repair)
     if (result == 0)
         result = compare_flags(counting);
     if (result == 0 && repair == QCOW2_REPAIR_ALL)
-        result = repair_rest(counting, check->corruptions - before);
+        result = repair_rest(counting, check->corruptions - before + check->slow);
     qcow2->free_hint = 0;
     return result;
 }

@@ -191,7 +191,11 @@ static int open_backing(struct qcow2 *qcow2, const struct block_options *options
     backing.lenient = false;
     backing.depth++;
     qcow2->image.backing = image_open(&backing, error);
-    return qcow2->image.backing ? 0 : error_prefix(error, "backing image of %s", options->path);
+    if (qcow2->image.backing)
+        return 0;
+    /* Once, for the image that the user has named. */
+    return options->depth ? -error->code
+                          : error_prefix(error, "backing image of %s", options->path);
 }
 
 static int check_writable(const struct qcow2 *qcow2, struct error *error)

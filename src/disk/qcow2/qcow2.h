@@ -56,6 +56,7 @@ struct qcow2_check {
     uint64_t clusters;    /* in the file */
     uint64_t leaks;       /* clusters that nothing uses: lost space */
     uint64_t corruptions; /* what can damage data */
+    uint64_t slow;        /* entries that call shared what is not: harmless, but costs copies */
     uint64_t repaired;
     char first[160]; /* the first thing found */
 };
