@@ -24,8 +24,7 @@ struct unix_console {
     struct loop_watch *accept_watch; /* server */
     struct loop_timer *reconnect;    /* client */
     struct sockaddr_un address;
-    dev_t device; /* of the socket file we made: it alone is ours to remove */
-    ino_t inode;
+    bool serving; /* the socket's file is ours to remove */
 };
 
 static int fail(const struct unix_console *socket_console, int code, const char *what,
@@ -115,7 +114,6 @@ static int remove_stale(const struct unix_console *socket_console, struct error 
 
 static int serve(struct unix_console *socket_console, struct error *error)
 {
-    struct stat status;
     int result = remove_stale(socket_console, error);
     if (result < 0)
         return result;
@@ -129,10 +127,7 @@ static int serve(struct unix_console *socket_console, struct error *error)
              sizeof(socket_console->address)) < 0 ||
         listen(fd, 1) < 0)
         return fail(socket_console, errno, "cannot listen", error);
-    if (lstat(socket_console->address.sun_path, &status) == 0) {
-        socket_console->device = status.st_dev;
-        socket_console->inode = status.st_ino;
-    }
+    socket_console->serving = true;
     socket_console->accept_watch = loop_watch_add(socket_console->console.loop, fd, EPOLLIN,
                                                   accept_ready, socket_console, error);
     return socket_console->accept_watch ? 0 : -EIO;
@@ -199,15 +194,13 @@ static void unix_leaving(struct console *console)
 static void unix_close(struct console *console)
 {
     struct unix_console *socket_console = (struct unix_console *)console;
-    struct stat status;
     drop_peer(socket_console);
     loop_watch_remove(socket_console->accept_watch);
     loop_timer_destroy(socket_console->reconnect);
     if (!socket_console->listener)
         return;
     close(socket_console->listener);
-    if (socket_console->inode && lstat(socket_console->address.sun_path, &status) == 0 &&
-        status.st_dev == socket_console->device && status.st_ino == socket_console->inode)
+    if (socket_console->serving)
         unlink(socket_console->address.sun_path);
 }
 

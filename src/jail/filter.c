@@ -34,7 +34,8 @@ static int add_rules(scmp_filter_ctx context, enum thread_kind kind, unsigned ne
         if (jail_rule_applies(&jail_rules[i], kind, needs))
             result = add_rule(context, &jail_rules[i]);
     for (unsigned i = 0; i < jail_refusal_count && result == 0; i++)
-        if (!jail_allows(jail_refusals[i].number, kind, needs))
+        if ((jail_refusals[i].kinds & 1u << kind) &&
+            !jail_allows(jail_refusals[i].number, kind, needs))
             result =
                 seccomp_rule_add_array(context, SCMP_ACT_ERRNO((uint32_t)jail_refusals[i].code),
                                        jail_refusals[i].number, 0, NULL);

@@ -95,16 +95,25 @@ static int take_stack(struct jail *jail, enum thread_kind kind)
                                     kind);
 }
 
+static int make_filter(struct jail *jail, enum thread_kind kind, struct error *error)
+{
+    uint64_t through = jail->config.mode == JAIL_LOG ? violation_through() : 0;
+    return filter_create(&jail->filters[kind], kind, jail->config.needs, through, error);
+}
+
 static void enter(const struct thread_guard *guard, enum thread_kind kind)
 {
     struct jail *jail = (struct jail *)guard;
     int code = jail->config.exit_code;
+    /* The filter knows the process, and a network has one of its own. */
+    if (kind == THREAD_NET)
+        require(make_filter(jail, kind, NULL), kind, "make its filter", code);
     require(take_stack(jail, kind), kind, "get its signal stack", code);
     require(privileges_drop(), kind, "drop its capabilities", code);
-    /* libslirp, on the loop's thread, reads resolv.conf again when it has changed. */
-    if (jail->config.mode == JAIL_ON && kind != THREAD_LOOP)
-        require(landlock_enter(jail->folders, kind == THREAD_LOOP ? JAIL_SOCKETS_MAX : 0), kind,
-                "enter Landlock", code);
+    if (jail->config.mode == JAIL_ON)
+        require(landlock_enter(kind == THREAD_NET, jail->folders,
+                               kind == THREAD_LOOP ? JAIL_SOCKETS_MAX : 0),
+                kind, "enter Landlock", code);
     require(filter_load(&jail->filters[kind]), kind, "load its filter", code);
 }
 
@@ -134,14 +143,11 @@ static void open_folders(struct jail *jail)
 
 static int make_filters(struct jail *jail, struct error *error)
 {
-    uint64_t through = jail->config.mode == JAIL_LOG ? violation_through() : 0;
-    for (unsigned kind = 0; kind < THREAD_KIND_COUNT; kind++) {
-        int result = filter_create(&jail->filters[kind], (enum thread_kind)kind, jail->config.needs,
-                                   through, error);
-        if (result < 0)
-            return result;
-    }
-    return 0;
+    static const enum thread_kind ours[] = {THREAD_LOOP, THREAD_VCPU, THREAD_DISK};
+    int result = 0;
+    for (unsigned i = 0; i < ARRAY_SIZE(ours) && result == 0; i++)
+        result = make_filter(jail, ours[i], error);
+    return result;
 }
 
 static int prepare(struct jail *jail, struct error *error)

@@ -50,7 +50,7 @@ static int allow_removal(int ruleset, int folder)
     return result < 0 ? -errno : 0;
 }
 
-int landlock_enter(const int *folders, unsigned count)
+int landlock_enter(bool keep_tcp, const int *folders, unsigned count)
 {
     const char *missing;
     int version = jail_landlock_version(&missing);
@@ -62,7 +62,8 @@ int landlock_enter(const int *folders, unsigned count)
      * signals between threads. The filters allow signals to this process only. */
     const struct ruleset ruleset = {
         .handled_access_fs = (UINT64_C(1) << access_fs_bits[known]) - 1,
-        .handled_access_net = version >= VERSION_NET ? NET_BIND_TCP | NET_CONNECT_TCP : 0,
+        .handled_access_net =
+            version >= VERSION_NET && !keep_tcp ? NET_BIND_TCP | NET_CONNECT_TCP : 0,
         .scoped = version >= VERSION_SCOPE ? SCOPE_ABSTRACT_UNIX_SOCKET : 0,
     };
     int fd = (int)syscall(SYS_landlock_create_ruleset, &ruleset, sizeof(ruleset), 0);

@@ -15,10 +15,10 @@ int privileges_limit(struct error *error);
 int privileges_drop(void);
 
 /*
- * For the calling thread: the file system, TCP and abstract sockets. What can still be done: to
- * remove files in the folders given (descriptors; -1: none). 0, also where the host has no
- * Landlock, or -errno.
+ * For the calling thread: the file system, abstract sockets and, unless it is to keep it, TCP. What
+ * can still be done: to remove files in the folders given (descriptors; -1: none). 0, also where
+ * the host has no Landlock, or -errno.
  */
-int landlock_enter(const int *folders, unsigned count);
+int landlock_enter(bool keep_tcp, const int *folders, unsigned count);
 
 #endif

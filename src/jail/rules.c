@@ -21,7 +21,9 @@
 #define LOOP (1u << THREAD_LOOP)
 #define VCPU (1u << THREAD_VCPU)
 #define DISK (1u << THREAD_DISK)
-#define ALL  (LOOP | VCPU | DISK)
+#define NET  (1u << THREAD_NET)
+#define VMM  (LOOP | VCPU | DISK)
+#define ALL  (VMM | NET)
 
 #define CALL(name)     .number = SCMP_SYS(name)
 #define ARGUMENTS(...) .arguments = {__VA_ARGS__}
@@ -45,7 +47,7 @@ const struct jail_rule jail_rules[] = {
     {CALL(brk), ALL, "malloc"},
     {CALL(write), ALL, "event descriptors, the log, the terminal"},
     {CALL(clock_gettime), ALL, "hosts whose clock the vDSO cannot read"},
-    {CALL(restart_syscall), ALL, "a wait with a time-out, after the process was stopped"},
+    {CALL(restart_syscall), VMM, "a wait with a time-out, after the process was stopped"},
     /* Dying of a bug with the right signal, and ending. */
     {CALL(rt_sigprocmask), ALL, "raise, the end of a thread"},
     {CALL(rt_sigreturn), ALL, "back from a signal handler"},
@@ -53,24 +55,22 @@ const struct jail_rule jail_rules[] = {
     {CALL(gettid), ALL, "raise"},
     {CALL(tgkill), ALL, "raise; only this process", .own_process = true},
     {CALL(ioctl), ALL, "is it a terminal?", .argument_count = 1, ARGUMENTS(EQUAL(1, TCGETS))},
-    {CALL(ioctl), ALL, "the terminal's mode, restored after a crash", .argument_count = 2,
+    {CALL(ioctl), VMM, "the terminal's mode, restored after a crash", .argument_count = 2,
      ARGUMENTS(EQUAL(0, 0), EQUAL(1, TCSETS))},
-    {CALL(exit), ALL, "the end of a thread"},
+    {CALL(exit), VMM, "the end of a thread"},
     {CALL(exit_group), ALL, "the end"},
     /* Devices, on the thread that touched them. */
-    {CALL(timerfd_settime), LOOP | VCPU, "timers of devices and of the local APIC"},
+    {CALL(timerfd_settime), LOOP | VCPU | NET, "timers of devices, of the local APIC, of the NAT"},
     {CALL(getrandom), LOOP | VCPU, "virtio-rng, RDRAND"},
     /* The event loop. */
-    {CALL(epoll_wait), LOOP, "the loop itself"},
-    {CALL(epoll_ctl), LOOP, "back ends that stop listening while the guest has no room"},
-    {CALL(read), LOOP, "event and timer descriptors, signals, the terminal"},
-    {CALL(close), LOOP, "back ends at the end"},
+    {CALL(epoll_wait), LOOP | NET, "the loop itself"},
+    {CALL(epoll_ctl), LOOP | NET, "back ends that stop listening, and the sockets of a NAT"},
+    {CALL(read), LOOP | NET, "event and timer descriptors, signals, the terminal"},
+    {CALL(close), LOOP | NET, "back ends at the end, and the sockets of a NAT"},
     {CALL(poll), LOOP, "may the terminal take more?"},
     {CALL(ioctl), LOOP, "the terminal's size", .argument_count = 1,
      ARGUMENTS(EQUAL(1, TIOCGWINSZ))},
     {CALL(accept4), LOOP, "console on a unix socket", .needs = JAIL_NEED_UNIX_SERVER},
-    {CALL(newfstatat), LOOP, "is the console's socket still the one made?",
-     .needs = JAIL_NEED_UNIX_SERVER},
     {CALL(unlink), LOOP, "the console's socket, at the end", .needs = JAIL_NEED_UNIX_SERVER},
     {CALL(fcntl), LOOP, "console on a unix socket: one descriptor to read, one to write",
      .needs = JAIL_NEED_UNIX_SERVER | JAIL_NEED_UNIX_CLIENT, .argument_count = 1,
@@ -78,22 +78,26 @@ const struct jail_rule jail_rules[] = {
     {CALL(socket), LOOP, "console on a unix socket", .needs = JAIL_NEED_UNIX_CLIENT,
      .argument_count = 1, ARGUMENTS(EQUAL(0, AF_UNIX))},
     {CALL(connect), LOOP, "console on a unix socket", .needs = JAIL_NEED_UNIX_CLIENT},
-    /* libslirp. */
-    {CALL(socket), LOOP, "libslirp"},
-    {CALL(connect), LOOP, "libslirp"},
-    {CALL(bind), LOOP, "libslirp"},
-    {CALL(accept), LOOP, "libslirp"},
-    {CALL(sendto), LOOP, "libslirp"},
-    {CALL(recvfrom), LOOP, "libslirp"},
-    {CALL(recvmsg), LOOP, "libslirp"},
-    {CALL(getsockname), LOOP, "libslirp"},
-    {CALL(getsockopt), LOOP, "libslirp"},
-    {CALL(setsockopt), LOOP, "libslirp"},
-    {CALL(shutdown), LOOP, "libslirp"},
-    {CALL(fcntl), LOOP, "libslirp"},
-    {CALL(openat), LOOP, "libslirp"},
-    {CALL(newfstatat), LOOP, "libslirp"},
-    {CALL(ioctl), LOOP, "libslirp", .argument_count = 1, ARGUMENTS(EQUAL(1, FIONREAD))},
+    /* A network's process: libslirp. */
+    {CALL(socket), NET, "connections of the guest's", .argument_count = 1,
+     ARGUMENTS(EQUAL(0, AF_INET))},
+    {CALL(socket), NET, "connections of the guest's", .argument_count = 1,
+     ARGUMENTS(EQUAL(0, AF_INET6))},
+    {CALL(connect), NET, "connections of the guest's"},
+    {CALL(accept), NET, "forwarded ports"},
+    {CALL(sendto), NET, "sockets, and frames to the machine"},
+    {CALL(recvfrom), NET, "sockets, and frames from the machine"},
+    {CALL(recvmsg), NET, "ICMP errors of UDP sockets"},
+    {CALL(getpeername), NET, "has a connection broken?"},
+    {CALL(getsockopt), NET, "why has a connection broken?"},
+    {CALL(setsockopt), NET, "addresses used again, urgent data, time to live"},
+    {CALL(shutdown), NET, "one direction of a connection has ended"},
+    {CALL(fcntl), NET, "sockets that do not block", .argument_count = 1,
+     ARGUMENTS(EQUAL(1, F_GETFL))},
+    {CALL(fcntl), NET, "sockets that do not block", .argument_count = 1,
+     ARGUMENTS(EQUAL(1, F_SETFL))},
+    {CALL(ioctl), NET, "how long is the next datagram?", .argument_count = 1,
+     ARGUMENTS(EQUAL(1, FIONREAD))},
     /* Disks. */
     {CALL(io_uring_enter), LOOP | VCPU, "reads, writes and flushes; the ring takes no others"},
     {CALL(preadv), DISK, "reads"},
@@ -111,10 +115,12 @@ const struct jail_rule jail_rules[] = {
 const unsigned jail_rule_count = ARRAY_SIZE(jail_rules);
 
 const struct jail_refusal jail_refusals[] = {
-    {SCMP_SYS(mremap), ENOMEM, "realloc copies instead"},
-    {SCMP_SYS(newfstatat), EACCES, "stdio takes its usual buffer for a file"},
-    {SCMP_SYS(fstat), EACCES, "the same in later C libraries"},
-    {SCMP_SYS(madvise), EPERM, "the memory of an ended thread's stack is given back a bit later"},
+    {SCMP_SYS(mremap), ALL, ENOMEM, "realloc copies instead"},
+    {SCMP_SYS(newfstatat), VMM, EACCES, "stdio takes its usual buffer for a file"},
+    {SCMP_SYS(fstat), ALL, EACCES, "the same in later C libraries"},
+    {SCMP_SYS(lseek), NET, ESPIPE, "stdio, at the end of resolv.conf"},
+    {SCMP_SYS(madvise), ALL, EPERM,
+     "the memory of an ended thread's stack is given back a bit later"},
 };
 const unsigned jail_refusal_count = ARRAY_SIZE(jail_refusals);
 
@@ -133,7 +139,9 @@ bool jail_allows(int number, enum thread_kind kind, unsigned needs)
 
 const char *thread_kind_name(enum thread_kind kind)
 {
-    static const char *const names[THREAD_KIND_COUNT] = {
-        [THREAD_LOOP] = "loop", [THREAD_VCPU] = "vcpu", [THREAD_DISK] = "disk"};
+    static const char *const names[THREAD_KIND_COUNT] = {[THREAD_LOOP] = "loop",
+                                                         [THREAD_VCPU] = "vcpu",
+                                                         [THREAD_DISK] = "disk",
+                                                         [THREAD_NET] = "net"};
     return names[kind];
 }

@@ -26,7 +26,9 @@ extern const unsigned jail_rule_count;
 
 /* What libraries try and can do without: fails with an error, and harms nobody. */
 struct jail_refusal {
-    int number, code; /* errno */
+    int number;
+    unsigned kinds; /* 1 << enum thread_kind */
+    int code;       /* errno */
     const char *reason;
 };
 

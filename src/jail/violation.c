@@ -5,6 +5,7 @@
  */
 #include "jail/violation.h"
 
+#include "jail/resolver.h"
 #include "jail/rules.h"
 
 #include <errno.h>
@@ -49,11 +50,11 @@ static void put_call(struct line *line, const struct violation_config *config,
     static const int argument_registers[] = {REG_RDI, REG_RSI, REG_RDX, REG_R10};
     unsigned number = (unsigned)info->si_syscall;
     if (info->si_arch != AUDIT_ARCH_X86_64 || number & X32_BIT)
-        put_text(line, "another ABI's system call ");
+        put_text(line, "another ABI's system call");
     else if (number < CALL_NUMBERS && config->names[number][0])
         put_text(line, config->names[number]);
     else
-        put_text(line, "system call ");
+        put_text(line, "of an unknown name");
     put_text(line, " (");
     put_number(line, number, 10);
     put_text(line, ") with");
@@ -120,29 +121,28 @@ static bool can_carry_out(const siginfo_t *info)
            info->si_syscall != SYS_clone3 && info->si_syscall != SYS_vfork;
 }
 
-static void carry_out(const siginfo_t *info, greg_t *registers)
-{
-    const long long arguments[] = {registers[REG_RDI], registers[REG_RSI], registers[REG_RDX],
-                                   registers[REG_R10], registers[REG_R8],  registers[REG_R9]};
-    registers[REG_RAX] = nacre_jail_call(info->si_syscall, arguments);
-}
-
 /* --- the handler --- */
 
 static void violation(int signal_number, siginfo_t *info, void *context)
 {
     ucontext_t *interrupted = context;
-    const struct violation_thread *thread = interrupted->uc_stack.ss_sp;
-    int saved = errno;
+    greg_t *registers = interrupted->uc_mcontext.gregs;
+    struct violation_thread *thread = interrupted->uc_stack.ss_sp;
+    const long long arguments[] = {registers[REG_RDI], registers[REG_RSI], registers[REG_RDX],
+                                   registers[REG_R10], registers[REG_R8],  registers[REG_R9]};
     if (!thread)
         _exit(EXIT_FAILURE); /* a SIGSYS of somebody else's making */
-    say(thread, info, interrupted->uc_mcontext.gregs);
+    if (thread->kind == THREAD_NET && info->si_arch == AUDIT_ARCH_X86_64 &&
+        resolver_answer(&thread->resolver_fd, info->si_syscall, arguments, &registers[REG_RAX]))
+        return;
+    int saved = errno;
+    say(thread, info, registers);
     if (thread->config->mode != JAIL_LOG || !can_carry_out(info)) {
         if (thread->config->before_exit)
             thread->config->before_exit();
         _exit(thread->config->exit_code);
     }
-    carry_out(info, interrupted->uc_mcontext.gregs);
+    registers[REG_RAX] = nacre_jail_call(info->si_syscall, arguments);
     errno = saved;
 }
 
@@ -182,6 +182,10 @@ int violation_prepare_thread(void *stack, const struct violation_config *config,
                              enum thread_kind kind)
 {
     const stack_t signal_stack = {.ss_sp = stack, .ss_size = violation_stack_size()};
-    *(struct violation_thread *)stack = (struct violation_thread){config, kind};
+    *(struct violation_thread *)stack = (struct violation_thread){
+        .config = config,
+        .kind = kind,
+        .resolver_fd = kind == THREAD_NET ? resolver_open() : -1,
+    };
     return sigaltstack(&signal_stack, NULL) < 0 ? -errno : 0;
 }

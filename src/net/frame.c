@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "net/frame.h"
 
+#include "base/bits.h"
+#include "net/process.h"
 #include "net/user.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const struct {
-    const char *name;
-    struct frame_backend *(*open)(char *settings, struct loop *loop, struct error *error);
-} backends[] = {
+static const struct frame_kind kinds[] = {
     {"user", user_open},
 };
 
-struct frame_backend *frame_open(const char *text, struct loop *loop, struct error *error)
+struct frame_backend *frame_open(const char *text, const struct frame_host *host,
+                                 struct error *error)
 {
     char *copy = strdup(text), *rest = copy;
     struct frame_backend *backend = NULL;
@@ -24,9 +24,9 @@ struct frame_backend *frame_open(const char *text, struct loop *loop, struct err
     }
     const char *name = strsep(&rest, ",");
     error_set(error, EINVAL, "--net %s: unknown kind of network; known is user", name);
-    for (unsigned i = 0; i < sizeof(backends) / sizeof(backends[0]); i++)
-        if (!strcmp(backends[i].name, name))
-            backend = backends[i].open(rest, loop, error);
+    for (unsigned i = 0; i < ARRAY_SIZE(kinds); i++)
+        if (!strcmp(kinds[i].name, name))
+            backend = process_open(&kinds[i], rest, host, error);
     free(copy);
     return backend;
 }

@@ -5,7 +5,9 @@
 #define NACRE_NET_FRAME_H
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/loop.h"
+#include "base/thread.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -36,7 +38,23 @@ struct frame_backend {
     struct frame_sink sink;
 };
 
-/* text: what follows --net, as "user,hostfwd=tcp:127.0.0.1:2222-:22". */
-struct frame_backend *frame_open(const char *text, struct loop *loop, struct error *error);
+/* What --net may name. */
+struct frame_kind {
+    const char *name;
+    /* settings: what follows the name and its comma, cut up in place, or NULL. NULL with *error. */
+    struct frame_backend *(*open)(char *settings, struct loop *loop, struct error *error);
+};
+
+/* What a back end works with. */
+struct frame_host {
+    struct loop *loop;
+    struct log *log;                  /* may be NULL */
+    const struct thread_guard *guard; /* of a back end's own process; NULL: none */
+};
+
+/* text: what follows --net, as "user,hostfwd=tcp:127.0.0.1:2222-:22". May fork: early, before there
+ * are threads. */
+struct frame_backend *frame_open(const char *text, const struct frame_host *host,
+                                 struct error *error);
 
 #endif

@@ -166,7 +166,9 @@ static int load_guest(struct vm *vm, struct error *error)
 
 static int build(struct vm *vm, struct error *error)
 {
-    int result = boot_files_open(&vm->files, &vm->config.boot, error);
+    int result = vm_devices_open_nets(&vm->devices, &vm->config, vm->loop, vm->log, error);
+    if (result == 0)
+        result = boot_files_open(&vm->files, &vm->config.boot, error);
     if (result < 0)
         return result;
     vm->memory = memory_create(vm->config.memory_size, error);

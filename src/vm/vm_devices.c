@@ -84,13 +84,22 @@ static int create_disks(struct vm_devices *devices, const struct vm_config *conf
     return 0;
 }
 
+int vm_devices_open_nets(struct vm_devices *devices, const struct vm_config *config,
+                         struct loop *loop, struct log *log, struct error *error)
+{
+    const struct frame_host host = {.loop = loop, .log = log, .guard = config->guard};
+    for (unsigned i = 0; i < config->net_count; i++) {
+        devices->nets[i] = frame_open(config->nets[i], &host, error);
+        if (!devices->nets[i])
+            return -EINVAL;
+    }
+    return 0;
+}
+
 static int create_nets(struct vm_devices *devices, const struct vm_config *config, struct bus *bus,
                        struct error *error)
 {
     for (unsigned i = 0; i < config->net_count; i++) {
-        devices->nets[i] = frame_open(config->nets[i], bus->loop, error);
-        if (!devices->nets[i])
-            return -EINVAL;
         int result = virtio_net_create(devices->pci, devices->nets[i], i, error);
         if (result < 0)
             return result;

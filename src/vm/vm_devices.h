@@ -13,6 +13,10 @@ struct vm_devices {
     struct frame_backend *nets[VM_NETS_MAX];
 };
 
+/* The networks' back ends are processes: before memory, engines and threads, which those are not to
+ * share. -errno with *error. */
+int vm_devices_open_nets(struct vm_devices *devices, const struct vm_config *config,
+                         struct loop *loop, struct log *log, struct error *error);
 int vm_devices_create(struct vm_devices *devices, const struct vm_config *config, struct bus *bus,
                       struct error *error);
 /* Waits for what is in flight: before the devices go. */
