@@ -83,6 +83,22 @@ void block_drop_all(struct interpreter *interpreter);
  * VCPU_EXIT_ERROR's error set. */
 struct block *block_decode(struct vcpu *vcpu, uint64_t rip, uint64_t gpa, uint32_t code_mode);
 
+static inline struct jump_entry *jump_slot(struct interpreter *interpreter, uint64_t linear)
+{
+    return &interpreter->jumps[(linear ^ linear >> 12) % JUMP_CACHE_SIZE];
+}
+
+/* The block at a linear address when it was there the last time, too; else NULL. */
+static inline struct block *jump_find(const struct vcpu *vcpu, struct interpreter *interpreter,
+                                      uint64_t linear, uint32_t code_mode)
+{
+    const struct jump_entry *jump = jump_slot(interpreter, linear);
+    bool same = jump->address == linear && jump->block &&
+                jump->generation == mmu_fetch_generation(vcpu, linear) &&
+                jump->block->code_mode == code_mode;
+    return likely(same) ? jump->block : NULL;
+}
+
 /* Prepares the decoders of every mode. */
 void decoders_init(struct interpreter *interpreter);
 

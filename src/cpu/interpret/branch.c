@@ -2,7 +2,7 @@
 /*
  * Near JMP, CALL, RET, Jcc, LOOP, JCXZ, and the end of a block that falls through. A direct branch
  * whose target lies in the same page is chained: the next time it goes straight to the target's
- * ops.
+ * ops. Others find their target in the jump cache.
  */
 #include "cpu/exception.h"
 #include "cpu/interpret/block.h"
@@ -17,26 +17,55 @@ static bool branch_check(struct vcpu *vcpu, uint64_t target)
     return target <= vcpu->segments[SEG_CS].limit || raise_error(vcpu, VECTOR_GP, 0);
 }
 
-/* Goes to a target whose way is known: straight on where the compiler makes tail calls, else by the
- * loop. */
+/* Runs the block at vcpu->rip: straight on where the compiler makes tail calls and nothing else
+ * asks for a look, else by the loop. */
+static inline __attribute__((always_inline)) void branch_enter(struct vcpu *vcpu,
+                                                               struct block *block)
+{
+#ifdef NACRE_TAIL_CALLS
+    uint64_t count = vcpu->instruction_count + block->op_count;
+    if (likely(!atomic_load_explicit(&vcpu->requests, memory_order_relaxed)) &&
+        likely(count <= vcpu->instruction_budget)) {
+        vcpu_count(vcpu, block->op_count);
+        vcpu->registers[REGISTER_BLOCK] = vcpu->rip;
+        return block->ops[0].run(vcpu, block->ops);
+    }
+#endif
+}
+
+/* To vcpu->rip by the jump cache. Code with limits goes by the loop, which looks at them. */
+static inline __attribute__((always_inline)) void branch_by_cache(struct vcpu *vcpu)
+{
+    uint64_t linear = vcpu->rip + vcpu->segment_bases[SEG_CS];
+    if (unlikely(!(vcpu->code_mode & (CODE_MODE_LONG | CODE_MODE_FLAT))))
+        return;
+    struct block *block = jump_find(vcpu, interpreter_of(vcpu), linear, vcpu->code_mode);
+    if (likely(block != NULL))
+        return branch_enter(vcpu, block);
+}
+
+/* A direct branch to another page, or to one in its own that the loop shall chain. */
+static __attribute__((noinline)) void branch_unchained(struct vcpu *vcpu, const struct op *op)
+{
+    if ((vcpu->registers[REGISTER_BLOCK] ^ vcpu->rip) & PAGE_MASK)
+        return branch_by_cache(vcpu);
+    interpreter_of(vcpu)->chain_from = op;
+}
+
 static inline __attribute__((always_inline)) void branch_chain(struct vcpu *vcpu,
                                                                const struct op *op, uint64_t target)
 {
-    struct block *block = op->target;
     vcpu->rip = target;
-    if (likely(block != NULL)) {
-#ifdef NACRE_TAIL_CALLS
-        uint64_t count = vcpu->instruction_count + block->op_count;
-        if (likely(!atomic_load_explicit(&vcpu->requests, memory_order_relaxed)) &&
-            likely(count <= vcpu->instruction_budget)) {
-            vcpu_count(vcpu, block->op_count);
-            vcpu->registers[REGISTER_BLOCK] = target;
-            return block->ops[0].run(vcpu, block->ops);
-        }
-#endif
-        return;
-    }
-    interpreter_of(vcpu)->chain_from = op;
+    if (likely(op->target != NULL))
+        return branch_enter(vcpu, op->target);
+    return branch_unchained(vcpu, op);
+}
+
+static inline __attribute__((always_inline)) void branch_indirect(struct vcpu *vcpu,
+                                                                  uint64_t target)
+{
+    vcpu->rip = target;
+    return branch_by_cache(vcpu);
 }
 
 /* Target of a relative branch; immediate holds the displacement, operand_size the width of rIP. */
@@ -137,7 +166,7 @@ static void jump_register(struct vcpu *vcpu, const struct op *op)
     uint64_t target = wrap_size(register_get64(vcpu, op->destination), op->operand_size);
     if (unlikely(!branch_check(vcpu, target)))
         FAULT(vcpu, op);
-    vcpu->rip = target;
+    branch_indirect(vcpu, target);
 }
 
 static bool load_target(struct vcpu *vcpu, const struct op *op, uint64_t *target)
@@ -156,7 +185,7 @@ static void jump_memory(struct vcpu *vcpu, const struct op *op)
     uint64_t target;
     if (unlikely(!load_target(vcpu, op, &target) || !branch_check(vcpu, target)))
         FAULT(vcpu, op);
-    vcpu->rip = target;
+    branch_indirect(vcpu, target);
 }
 
 static void call_register(struct vcpu *vcpu, const struct op *op)
@@ -165,7 +194,7 @@ static void call_register(struct vcpu *vcpu, const struct op *op)
     if (unlikely(!branch_check(vcpu, target) ||
                  stack_push_value(vcpu, op_next_rip(vcpu, op), op->operand_size) == MMU_FAULT))
         FAULT(vcpu, op);
-    vcpu->rip = target;
+    branch_indirect(vcpu, target);
 }
 
 static void call_memory(struct vcpu *vcpu, const struct op *op)
@@ -174,7 +203,7 @@ static void call_memory(struct vcpu *vcpu, const struct op *op)
     if (unlikely(!load_target(vcpu, op, &target) || !branch_check(vcpu, target) ||
                  stack_push_value(vcpu, op_next_rip(vcpu, op), op->operand_size) == MMU_FAULT))
         FAULT(vcpu, op);
-    vcpu->rip = target;
+    branch_indirect(vcpu, target);
 }
 
 static void return_near(struct vcpu *vcpu, const struct op *op)
@@ -185,7 +214,27 @@ static void return_near(struct vcpu *vcpu, const struct op *op)
                  !branch_check(vcpu, target)))
         FAULT(vcpu, op);
     stack_pointer_set(vcpu, pointer + op->operand_size + op->immediate);
-    vcpu->rip = target;
+    branch_indirect(vcpu, target);
+}
+
+/* 64-bit code, with the stack access in line. */
+
+static void call64_relative(struct vcpu *vcpu, const struct op *op)
+{
+    uint64_t target = branch_target(vcpu, op);
+    if (unlikely(!branch_check(vcpu, target) ||
+                 stack64_push(vcpu, op_next_rip(vcpu, op)) == MMU_FAULT))
+        FAULT(vcpu, op);
+    branch_chain(vcpu, op, target);
+}
+
+static void return64(struct vcpu *vcpu, const struct op *op)
+{
+    uint64_t target;
+    if (unlikely(!stack64_read(vcpu, &target) || !branch_check(vcpu, target)))
+        FAULT(vcpu, op);
+    vcpu->registers[GPR_RSP] += 8 + op->immediate;
+    branch_indirect(vcpu, target);
 }
 
 /* Direct branches: displacement, and the width rIP is cut to. */
@@ -218,6 +267,7 @@ op_handler *select_branch(struct selection *selection)
     const ZydisDecodedInstruction *instruction = &selection->instruction;
     bool far = instruction->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR;
     bool immediate = selection->operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+    bool long_code = selection->code_mode & CODE_MODE_LONG;
     struct op *op = selection->op;
     if (far)
         return NULL;
@@ -226,14 +276,12 @@ op_handler *select_branch(struct selection *selection)
         return immediate ? relative(selection, jump_relative)
                          : indirect(selection, jump_register, jump_memory);
     case ZYDIS_MNEMONIC_CALL:
-        return immediate ? relative(selection, call_relative)
+        return immediate ? relative(selection, long_code ? call64_relative : call_relative)
                          : indirect(selection, call_register, call_memory);
     case ZYDIS_MNEMONIC_RET:
         op->immediate = instruction->operand_count_visible ? selection->operands[0].imm.value.u : 0;
-        if (selection->code_mode & CODE_MODE_LONG)
-            op->operand_size = 8;
         selection->ends_block = true;
-        return return_near;
+        return long_code ? return64 : return_near;
     case ZYDIS_MNEMONIC_JCXZ:
     case ZYDIS_MNEMONIC_JECXZ:
     case ZYDIS_MNEMONIC_JRCXZ:

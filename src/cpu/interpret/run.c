@@ -103,14 +103,13 @@ static inline struct block *block_next(struct vcpu *vcpu, struct interpreter *in
                                        uint32_t code_mode)
 {
     uint64_t linear = vcpu->rip + vcpu->segment_bases[SEG_CS];
-    uint64_t generation = mmu_fetch_generation(vcpu, linear);
-    struct jump_entry *jump = &interpreter->jumps[(linear ^ linear >> 12) % JUMP_CACHE_SIZE];
-    if (likely(jump->address == linear && jump->generation == generation && jump->block &&
-               jump->block->code_mode == code_mode))
-        return jump->block;
-    struct block *block = block_lookup(vcpu, linear, code_mode);
+    struct block *block = jump_find(vcpu, interpreter, linear, code_mode);
+    if (likely(block != NULL))
+        return block;
+    block = block_lookup(vcpu, linear, code_mode);
     if (block && block->second_page == NO_SECOND_PAGE && block->code_mode == code_mode)
-        *jump = (struct jump_entry){linear, mmu_fetch_generation(vcpu, linear), block};
+        *jump_slot(interpreter, linear) =
+            (struct jump_entry){linear, mmu_fetch_generation(vcpu, linear), block};
     return block;
 }
 

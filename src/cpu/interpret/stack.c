@@ -18,8 +18,7 @@ static bool stack_address(struct vcpu *vcpu, uint64_t pointer, unsigned size, bo
     return segment_linear(vcpu, SEG_SS, pointer & stack_pointer_mask(vcpu), size, write, linear);
 }
 
-/* The MMU calls a non-canonical address #GP; on the stack it is #SS. APM vol. 2 §8.2.13 */
-static enum mmu_status stack_fault(struct vcpu *vcpu)
+enum mmu_status stack_fault(struct vcpu *vcpu)
 {
     if (vcpu->exception.vector == VECTOR_GP)
         vcpu->exception.vector = VECTOR_SS;
@@ -66,23 +65,14 @@ bool stack_pop_value(struct vcpu *vcpu, uint64_t *value, unsigned size)
 
 static void push64_register(struct vcpu *vcpu, const struct op *op)
 {
-    uint64_t pointer = vcpu->registers[GPR_RSP] - 8;
-    enum mmu_status status = access_store64(vcpu, pointer, register_get64(vcpu, op->destination));
-    if (unlikely(status == MMU_FAULT)) {
-        stack_fault(vcpu);
-        FAULT(vcpu, op);
-    }
-    vcpu->registers[GPR_RSP] = pointer;
-    NEXT_AFTER_STORE(vcpu, op, status);
+    NEXT_AFTER_STORE(vcpu, op, stack64_push(vcpu, register_get64(vcpu, op->destination)));
 }
 
 static void pop64_register(struct vcpu *vcpu, const struct op *op)
 {
     uint64_t value;
-    if (unlikely(access_load64(vcpu, vcpu->registers[GPR_RSP], &value) != MMU_OK)) {
-        stack_fault(vcpu);
+    if (unlikely(!stack64_read(vcpu, &value)))
         FAULT(vcpu, op);
-    }
     vcpu->registers[GPR_RSP] += 8;
     register_set64(vcpu, op->destination, value);
     NEXT(vcpu, op);

@@ -4,7 +4,7 @@
 #ifndef NACRE_CPU_INTERPRET_STACK_H
 #define NACRE_CPU_INTERPRET_STACK_H
 
-#include "cpu/mmu.h"
+#include "cpu/access.h"
 
 static inline uint64_t stack_pointer_mask(const struct vcpu *vcpu)
 {
@@ -19,6 +19,27 @@ static inline void stack_pointer_set(struct vcpu *vcpu, uint64_t pointer)
     uint64_t mask = stack_pointer_mask(vcpu);
     uint64_t kept = mask == 0xffff ? vcpu->registers[GPR_RSP] & ~mask : 0;
     vcpu->registers[GPR_RSP] = kept | (pointer & mask);
+}
+
+/* Makes the #GP of an address that is not canonical the #SS that it is on the stack; MMU_FAULT. APM
+ * vol. 2 §8.2.13 */
+enum mmu_status stack_fault(struct vcpu *vcpu);
+
+/* 64-bit code: a push, and a look at the top. */
+static inline enum mmu_status stack64_push(struct vcpu *vcpu, uint64_t value)
+{
+    uint64_t pointer = vcpu->registers[GPR_RSP] - 8;
+    enum mmu_status status = access_store64(vcpu, pointer, value);
+    if (unlikely(status == MMU_FAULT))
+        return stack_fault(vcpu);
+    vcpu->registers[GPR_RSP] = pointer;
+    return status;
+}
+
+static inline bool stack64_read(struct vcpu *vcpu, uint64_t *value)
+{
+    return likely(access_load64(vcpu, vcpu->registers[GPR_RSP], value) != MMU_FAULT) ||
+           stack_fault(vcpu) == MMU_OK;
 }
 
 /* size: 2, 4 or 8. rSP changes only when the access succeeds. */
