@@ -50,6 +50,7 @@ struct arena_chunk {
 
 /* Everything the interpreter keeps for one vcpu. */
 struct interpreter {
+    bool runs_on; /* branches may go from block to block; else they come back after each */
     struct jump_entry jumps[JUMP_CACHE_SIZE];
     struct block *hash[BLOCK_HASH_SIZE];
     struct block_link *pages[BLOCK_PAGES_SIZE];

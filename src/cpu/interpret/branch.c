@@ -36,10 +36,11 @@ static inline __attribute__((always_inline)) void branch_enter(struct vcpu *vcpu
 /* To vcpu->rip by the jump cache. Code with limits goes by the loop, which looks at them. */
 static inline __attribute__((always_inline)) void branch_by_cache(struct vcpu *vcpu)
 {
+    struct interpreter *interpreter = interpreter_of(vcpu);
     uint64_t linear = vcpu->rip + vcpu->segment_bases[SEG_CS];
-    if (unlikely(!(vcpu->code_mode & (CODE_MODE_LONG | CODE_MODE_FLAT))))
+    if (unlikely(!interpreter->runs_on || !(vcpu->code_mode & (CODE_MODE_LONG | CODE_MODE_FLAT))))
         return;
-    struct block *block = jump_find(vcpu, interpreter_of(vcpu), linear, vcpu->code_mode);
+    struct block *block = jump_find(vcpu, interpreter, linear, vcpu->code_mode);
     if (likely(block != NULL))
         return branch_enter(vcpu, block);
 }

@@ -245,7 +245,9 @@ static enum vcpu_exit interpret_run(struct vcpu *vcpu)
 {
     flags_load(vcpu, vcpu->rflags);
     vector_enter(vcpu);
+    interpreter_of(vcpu)->runs_on = true;
     enum vcpu_exit exit = interpret_loop(vcpu);
+    interpreter_of(vcpu)->runs_on = false;
     vector_leave(vcpu);
     flags_materialise(vcpu);
     return exit;
