@@ -1,9 +1,9 @@
 # bash completion for nacre; made by `nacre completion`
 _nacre()
 {
-    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} words=
+    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} words= files=
     if [ "$COMP_CWORD" = 1 ]; then
-        words='run doctor completion manual --help --version'
+        words='run image doctor completion manual --help --version'
     else
         case $before in
         --kernel) COMPREPLY=($(compgen -f -- "$word")); return ;;
@@ -17,14 +17,18 @@ _nacre()
         --log-level) COMPREPLY=($(compgen -W 'error warning info debug' -- "$word")); return ;;
         --log-file) COMPREPLY=($(compgen -f -- "$word")); return ;;
         --jail) COMPREPLY=($(compgen -W 'on log off' -- "$word")); return ;;
+        --backing) COMPREPLY=($(compgen -f -- "$word")); return ;;
+        --repair) COMPREPLY=($(compgen -W 'leaks all' -- "$word")); return ;;
+        --backing) COMPREPLY=($(compgen -f -- "$word")); return ;;
         esac
         case ${COMP_WORDS[1]} in
         run) words='--kernel --initrd --append --cpus --memory --cpu --disk --net --serial --console --engine --engine-switch-every --code-cache --perf-map --stats --trace --trace-file --log-level --log-file --name --jail --no-hpet --no-reboot --quiet --help' ;;
+        image) words='create info check map convert resize commit rebase snapshot --format --backing --backing-format --cluster-size --refcount-bits --lazy-refcounts --qcow2-version --replace --format --format --repair --format --format --target-format --replace --quiet --format --shrink --format --quiet --format --backing --backing-format --unsafe --quiet --help'; files=-f ;;
         doctor) words='--help' ;;
         completion) words='--help' ;;
         manual) words='--help' ;;
         esac
     fi
-    COMPREPLY=($(compgen -W "$words" -- "$word"))
+    COMPREPLY=($(compgen $files -W "$words" -- "$word"))
 }
 complete -F _nacre nacre

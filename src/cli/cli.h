@@ -12,6 +12,7 @@
 /* Exit codes, also in nacre(1). */
 enum exit_code {
     EXIT_CODE_OK = 0,            /* the guest powered itself off; the command succeeded */
+    EXIT_CODE_FINDINGS = 1,      /* a check found something wrong */
     EXIT_CODE_CONFIGURATION = 2, /* an option or a file is wrong; nothing was started */
     EXIT_CODE_GUEST = 3,         /* the guest's kernel panicked, or a triple fault */
     EXIT_CODE_HOST = 4,          /* the host let us down */
@@ -33,11 +34,16 @@ struct command {
     const char *name, *summary, *usage, *examples;
     const struct option_spec *options; /* ends with a NULL name */
     int (*run)(int argc, char **argv);
+    /* Takes a word that is no option. -errno with *error. NULL: there are none. */
+    int (*argument)(void *target, const char *text, struct error *error);
+    /* Commands below this one, NULL-terminated; their names begin with this one's. Optional. */
+    const struct command *const *parts;
 };
 
 extern const struct command command_run;
 extern const struct command command_doctor;
 extern const struct command command_completion;
+extern const struct command command_image;
 extern const struct command command_manual;
 /* Every command, NULL-terminated. */
 extern const struct command *const commands[];

@@ -19,31 +19,46 @@ static void print_argument(const struct option_spec *option)
     }
 }
 
-static void print_arguments(void)
+/* An option of the same name in two commands takes the same: the first row wins in bash, too. */
+static void print_arguments(const struct command *const *list)
 {
-    for (unsigned i = 0; commands[i]; i++)
-        for (const struct option_spec *option = commands[i]->options; option->name; option++)
+    for (unsigned i = 0; list && list[i]; i++) {
+        for (const struct option_spec *option = list[i]->options; option->name; option++)
             print_argument(option);
+        print_arguments(list[i]->parts);
+    }
+}
+
+/* The commands below this one, by their last word; then all their options. */
+static void print_parts(const struct command *command)
+{
+    for (unsigned i = 0; command->parts && command->parts[i]; i++)
+        printf("%s ", strrchr(command->parts[i]->name, ' ') + 1);
+    for (unsigned i = 0; command->parts && command->parts[i]; i++)
+        for (const struct option_spec *option = command->parts[i]->options; option->name; option++)
+            printf("--%s ", option->name);
 }
 
 static void print_bash(void)
 {
     printf("# bash completion for nacre; made by `nacre completion`\n"
            "_nacre()\n{\n"
-           "    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} words=\n"
+           "    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} words= "
+           "files=\n"
            "    if [ \"$COMP_CWORD\" = 1 ]; then\n        words='");
     for (unsigned i = 0; commands[i]; i++)
         printf("%s ", commands[i]->name);
     printf("--help --version'\n    else\n        case $before in\n");
-    print_arguments();
+    print_arguments(commands);
     printf("        esac\n        case ${COMP_WORDS[1]} in\n");
     for (unsigned i = 0; commands[i]; i++) {
         printf("        %s) words='", commands[i]->name);
         for (const struct option_spec *option = commands[i]->options; option->name; option++)
             printf("--%s ", option->name);
-        printf("--help' ;;\n");
+        print_parts(commands[i]);
+        printf("--help'%s ;;\n", commands[i]->parts ? "; files=-f" : "");
     }
-    printf("        esac\n    fi\n    COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n}\n"
+    printf("        esac\n    fi\n    COMPREPLY=($(compgen $files -W \"$words\" -- \"$word\"))\n}\n"
            "complete -F _nacre nacre\n");
 }
 

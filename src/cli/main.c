@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-const struct command *const commands[] = {&command_run, &command_doctor, &command_completion,
-                                          &command_manual, NULL};
+const struct command *const commands[] = {&command_run,        &command_image,  &command_doctor,
+                                          &command_completion, &command_manual, NULL};
 
 static void help(FILE *stream)
 {

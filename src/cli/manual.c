@@ -48,10 +48,13 @@ static void print_command(const struct command *command)
     print_text(command->summary);
     printf(".\n");
     print_options(command->options);
+    for (unsigned i = 0; command->parts && command->parts[i]; i++)
+        print_command(command->parts[i]);
 }
 
 static const char *const exit_codes[][2] = {
     {"0", "The guest powered itself off, or the user quit; the command succeeded."},
+    {"1", "A check found something wrong."},
     {"2", "An option or a file is wrong, a port is taken, memory is short: nothing was started."},
     {"3", "The guest's kernel panicked, or the guest stopped with a triple fault."},
     {"4", "The host failed while the machine ran."},

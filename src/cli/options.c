@@ -69,6 +69,12 @@ int options_parse(const struct command *command, void *target, int argc, char **
             command_help(command, stdout);
             return 1;
         }
+        if (strncmp(name, "--", 2) && command->argument) {
+            int result = command->argument(target, name, error);
+            if (result < 0)
+                return result;
+            continue;
+        }
         if (strncmp(name, "--", 2) || !name[2])
             return error_set(error, EINVAL, "%s: unexpected argument; see nacre %s --help", name,
                              command->name);
@@ -96,6 +102,8 @@ void command_help(const struct command *command, FILE *stream)
 {
     fprintf(stream, "nacre %s - %s\n\nUsage: nacre %s %s\n", command->name, command->summary,
             command->name, command->usage);
+    for (unsigned i = 0; command->parts && command->parts[i]; i++)
+        fprintf(stream, "  %-24s %s\n", command->parts[i]->name, command->parts[i]->summary);
     if (command->options->name)
         fprintf(stream, "\nOptions:\n");
     for (const struct option_spec *option = command->options; option->name; option++) {

@@ -269,8 +269,9 @@ int file_create(const char *path, uint64_t size, bool replace, struct error *err
     struct stat status;
     if (flock(fd, LOCK_EX | LOCK_NB) < 0)
         result = error_set(error, EBUSY, "%s: is in use by another process", path);
-    else if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode) &&
-             (ftruncate(fd, 0) < 0 || ftruncate(fd, (off_t)size) < 0))
+    else if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode))
+        result = error_set(error, EINVAL, "%s: is not a regular file", path);
+    else if ((ftruncate(fd, 0) < 0 || ftruncate(fd, (off_t)size) < 0))
         result = error_set(error, errno, "%s: cannot make it %llu bytes long: %s", path,
                            (unsigned long long)size, strerror(errno));
     close(fd);

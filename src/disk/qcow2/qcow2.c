@@ -169,6 +169,14 @@ static int backing_path(const char *image, const char *name, char *path, struct 
     return 0;
 }
 
+int qcow2_backing_path(struct image *image, char *path, struct error *error)
+{
+    const char *name = qcow2_of(image)->header.backing;
+    if (!*name)
+        return error_set(error, ENOENT, "%s: has no backing image", image->file->path);
+    return backing_path(image->file->path, name, path, error);
+}
+
 static int open_backing(struct qcow2 *qcow2, const struct block_options *options,
                         struct error *error)
 {

@@ -35,6 +35,11 @@ struct qcow2_info {
 };
 void qcow2_get_info(struct image *image, struct qcow2_info *info);
 
+/* Where the backing image lies, with relative names resolved: PATH_MAX bytes. -ENOENT: there is
+ * none. */
+int qcow2_backing_path(struct image *image, char *path, struct error *error);
+/* The image holds nothing any more: all of it shows its backing image. Not with snapshots. */
+int qcow2_empty(struct image *image, struct error *error);
 /* Sets what the image is based on, by name only; backing NULL: nothing. */
 int qcow2_set_backing(struct image *image, const char *backing, const char *format,
                       struct error *error);

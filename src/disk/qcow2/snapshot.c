@@ -125,12 +125,28 @@ int qcow2_snapshot_create(struct image *image, const char *name, struct error *e
     return result < 0 ? fail(qcow2, result, name, error) : 0;
 }
 
-/* Lock held. The snapshot's tables are counted once more and become the active ones; then the
- * former active ones are given up. */
+/* Lock held. `l1`, counted for, becomes the active table; then what the former one led to is given
+ * up. */
+static int replace_l1(struct qcow2 *qcow2, uint64_t *l1)
+{
+    uint64_t *old = qcow2->l1;
+    for (uint32_t i = 0; i < qcow2->header.l1_size; i++)
+        l1[i] &= ~ENTRY_COPIED;
+    qcow2->l1 = l1;
+    qcow2->l1_dirty = true;
+    int result = metadata_write_back(qcow2);
+    if (result == 0)
+        result = tree_count(qcow2, old, qcow2->header.l1_size, -1);
+    if (result == 0)
+        result = metadata_write_back(qcow2);
+    free(old);
+    return result;
+}
+
 static int apply(struct qcow2 *qcow2, const struct qcow2_snapshot *snapshot)
 {
     uint32_t entries = qcow2->header.l1_size;
-    uint64_t *l1 = calloc((size_t)entries + 1, 8), *old = qcow2->l1;
+    uint64_t *l1 = calloc((size_t)entries + 1, 8);
     int result = l1 ? header_begin_changes(qcow2) : -ENOMEM;
     if (result == 0)
         result = metadata_write_back(qcow2);
@@ -144,21 +160,31 @@ static int apply(struct qcow2 *qcow2, const struct qcow2_snapshot *snapshot)
         free(l1);
         return result;
     }
-    for (uint32_t i = 0; i < entries; i++)
-        l1[i] &= ~ENTRY_COPIED;
-    qcow2->l1 = l1;
-    qcow2->l1_dirty = true;
-    result = metadata_write_back(qcow2);
-    if (result == 0)
-        result = tree_count(qcow2, old, entries, -1);
-    free(old);
+    result = replace_l1(qcow2, l1);
     qcow2->header.size = snapshot->disk_size;
     qcow2->image.size = align_down(qcow2->header.size, SECTOR);
     if (result == 0)
-        result = metadata_write_back(qcow2);
-    if (result == 0)
         result = tree_set_flags(qcow2);
     return result < 0 ? result : header_write(qcow2);
+}
+
+int qcow2_empty(struct image *image, struct error *error)
+{
+    struct qcow2 *qcow2 = qcow2_of(image);
+    if (qcow2->header.snapshot_count)
+        return error_set(error, EINVAL, "%s: has snapshots; delete them first", image->file->path);
+    uint64_t *l1 = calloc((size_t)qcow2->header.l1_size + 1, 8);
+    pthread_mutex_lock(&qcow2->lock);
+    int result = l1 ? header_begin_changes(qcow2) : -ENOMEM;
+    if (result == 0)
+        result = metadata_write_back(qcow2);
+    if (result == 0)
+        result = replace_l1(qcow2, l1);
+    else
+        free(l1);
+    pthread_mutex_unlock(&qcow2->lock);
+    return result < 0 ? error_set(error, -result, "%s: %s", image->file->path, strerror(-result))
+                      : 0;
 }
 
 int qcow2_snapshot_apply(struct image *image, const char *name, struct error *error)
