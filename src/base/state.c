@@ -34,6 +34,8 @@ static size_t state_move(const struct state_table *table, uint8_t *object, uint8
             /* Hosts are little-endian, so integers are their own stored form. */
             if (direction == SAVE)
                 memcpy(position, member, field->size);
+            else if (field->kind == STATE_BOOL)
+                *(bool *)member = *position != 0; /* any other byte in a bool is undefined */
             else
                 memcpy(member, position, field->size);
             position += field->size;

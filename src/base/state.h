@@ -8,11 +8,13 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 enum state_kind {
-    STATE_UNSIGNED, /* little-endian integer of `size` bytes; also bool and enum */
+    STATE_UNSIGNED, /* little-endian integer of `size` bytes; also enum: check what was loaded */
+    STATE_BOOL,     /* one byte, 0 or 1; what a damaged file holds beyond that loads as 1 */
     STATE_BYTES,    /* opaque bytes */
     STATE_STRUCT,   /* nested table */
 };
@@ -37,18 +39,22 @@ struct state_table {
 
 #define STATE_ELEMENT_SIZE(type, member) sizeof(((type *)0)->member)
 
+/* Kind of an integer member; evaluates nothing. */
+#define STATE_INTEGER_KIND(type, member) \
+    _Generic(((type *)0)->member, bool : STATE_BOOL, default : STATE_UNSIGNED)
+
 /* A single integer member. */
-#define STATE_FIELD(type, member)                                                  \
-    {                                                                              \
-        .name = #member, .kind = STATE_UNSIGNED, .offset = offsetof(type, member), \
-        .size = STATE_ELEMENT_SIZE(type, member), .count = 1                       \
+#define STATE_FIELD(type, member)                                                              \
+    {                                                                                          \
+        .name = #member, .kind = STATE_INTEGER_KIND(type, member),                             \
+        .offset = offsetof(type, member), .size = STATE_ELEMENT_SIZE(type, member), .count = 1 \
     }
 
 /* An array of integers. */
 #define STATE_ARRAY(type, member)                                                  \
     {                                                                              \
-        .name = #member, .kind = STATE_UNSIGNED, .offset = offsetof(type, member), \
-        .size = sizeof(((type *)0)->member[0]),                                    \
+        .name = #member, .kind = STATE_INTEGER_KIND(type, member[0]),              \
+        .offset = offsetof(type, member), .size = sizeof(((type *)0)->member[0]),  \
         .count = STATE_ELEMENT_SIZE(type, member) / sizeof(((type *)0)->member[0]) \
     }
 
