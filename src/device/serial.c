@@ -338,6 +338,7 @@ static void serial_reset(struct device *device)
     serial->transmit_interrupt = false;
     serial->status_polls = 0;
     serial->settled = false;
+    loop_timer_disarm(serial->settle);
     serial->fifo_head = serial->fifo_count = 0;
     serial_update(serial);
     pthread_mutex_unlock(&serial->lock);
