@@ -99,7 +99,7 @@ const struct jail_rule jail_rules[] = {
     {CALL(ioctl), NET, "how long is the next datagram?", .argument_count = 1,
      ARGUMENTS(EQUAL(1, FIONREAD))},
     /* Disks. */
-    {CALL(io_uring_enter), LOOP | VCPU, "reads, writes and flushes; the ring takes no others"},
+    {CALL(io_uring_enter), LOOP, "reads, writes and flushes; the ring takes no others"},
     {CALL(preadv), DISK, "reads"},
     {CALL(pwritev2), DISK, "writes"},
     {CALL(fdatasync), DISK, "flushes"},
