@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the host's kernel offers, each asked for in the way that nacre would use it. */
 #include "cli/doctor.h"
+#include "jail/jail.h"
 #include "memory/host.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/landlock.h>
-#include <linux/seccomp.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -117,21 +116,24 @@ static void check_protection_keys(struct finding *finding)
 
 static void check_seccomp(struct finding *finding)
 {
-    const uint32_t action = SECCOMP_RET_KILL_PROCESS;
-    if (syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0)
-        say(finding, NULL, "yes, and can end the process");
+    const char *missing = jail_seccomp_missing();
+    if (missing)
+        say(finding, "needs Linux 4.14 with CONFIG_SECCOMP_FILTER; nacre runs with --jail off only",
+            "no (%s)", missing);
+    else if (!jail_supported())
+        say(finding, NULL, "yes, but this build has a sanitizer and no jail");
     else
-        say(finding, "needs Linux 4.14 with CONFIG_SECCOMP_FILTER", "no (%s)", strerror(errno));
+        say(finding, NULL, "yes: each thread is held to the system calls it needs");
 }
 
 static void check_landlock(struct finding *finding)
 {
-    long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-    if (version >= 1)
-        say(finding, NULL, "yes, version %ld", version);
+    const char *missing;
+    int version = jail_landlock_version(&missing);
+    if (version)
+        say(finding, NULL, "yes, version %d: no file can be opened once a guest runs", version);
     else
-        say(finding, "needs Linux 5.13 and landlock in the kernel's lsm= list", "no (%s)",
-            strerror(errno));
+        say(finding, "seccomp alone keeps a guest from files", "no (%s)", missing);
 }
 
 static void check_namespaces(struct finding *finding)
