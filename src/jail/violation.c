@@ -160,32 +160,33 @@ int violation_catch(struct violation_config *config, struct error *error)
 {
     const struct sigaction action = {.sa_sigaction = violation,
                                      .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
-    sigset_t set;
     look_up_names(config);
-    sigemptyset(&set);
-    sigaddset(&set, SIGSYS);
-    int result = pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-    if (result == 0 && sigaction(SIGSYS, &action, NULL) < 0)
-        result = errno;
-    return result ? error_set(error, result, "jail: cannot catch SIGSYS: %s", strerror(result)) : 0;
+    if (sigaction(SIGSYS, &action, NULL) < 0)
+        return error_set(error, errno, "jail: cannot catch SIGSYS: %s", strerror(errno));
+    return 0;
 }
 
 size_t violation_stack_size(void)
 {
     /* The kernel's frame grows with the processor's vector registers. */
     long frame = sysconf(_SC_MINSIGSTKSZ);
-    size_t size = (frame > 0 ? (size_t)frame : 4096) + 16384;
+    size_t size = (frame > 0 ? (size_t)frame : 4096) + 65536;
     return (size + 4095) & ~(size_t)4095;
 }
 
 int violation_prepare_thread(void *stack, const struct violation_config *config,
                              enum thread_kind kind)
 {
+    sigset_t set;
     const stack_t signal_stack = {.ss_sp = stack, .ss_size = violation_stack_size()};
     *(struct violation_thread *)stack = (struct violation_thread){
         .config = config,
         .kind = kind,
         .resolver_fd = kind == THREAD_NET ? resolver_open() : -1,
     };
-    return sigaltstack(&signal_stack, NULL) < 0 ? -errno : 0;
+    /* Blocked, it would end the process without a word. */
+    sigemptyset(&set);
+    sigaddset(&set, SIGSYS);
+    int result = pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    return sigaltstack(&signal_stack, NULL) < 0 ? -errno : -result;
 }

@@ -32,7 +32,8 @@ int violation_catch(struct violation_config *config, struct error *error);
 /* Bytes of a signal stack, its foot included. */
 size_t violation_stack_size(void);
 
-/* Gives the calling thread its signal stack of violation_stack_size() bytes. 0 or -errno. */
+/* Gives the calling thread its signal stack of violation_stack_size() bytes, which replaces any it
+ * has and serves other handlers, too. 0 or -errno. */
 int violation_prepare_thread(void *stack, const struct violation_config *config,
                              enum thread_kind kind);
 

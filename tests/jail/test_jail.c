@@ -55,6 +55,9 @@ struct outcome {
 static void *child_thread(void *opaque)
 {
     struct child *child = opaque;
+    sigset_t all;
+    sigfillset(&all); /* as engines do on their threads */
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
     thread_enter(child->guard, child->kind);
     child->act();
     return NULL;
@@ -389,6 +392,46 @@ static void few_calls_in_all(void **state)
     assert_in_range(count_calls(net, 0), 1, JAIL_CALLS_MAX);
 }
 
+/* A rule's line in docs/security.md. */
+static void format_rule(const struct jail_rule *rule, char *line, size_t size)
+{
+    char *name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_X86_64, rule->number);
+    char kinds[64] = "";
+    for (unsigned kind = 0; kind < THREAD_KIND_COUNT; kind++)
+        if (rule->kinds & 1u << kind)
+            snprintf(kinds + strlen(kinds), sizeof(kinds) - strlen(kinds), "%s%s",
+                     kinds[0] ? " " : "", thread_kind_name((enum thread_kind)kind));
+    snprintf(line, size, "| `%s`%s | %s | %s |\n", name, rule->needs ? " (if configured)" : "",
+             kinds, rule->reason);
+    free(name);
+}
+
+static void format_refusal(const struct jail_refusal *refusal, char *line, size_t size)
+{
+    char *name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_X86_64, refusal->number);
+    snprintf(line, size, "| `%s` | %s | %s |\n", name, strerrorname_np(refusal->code),
+             refusal->reason);
+    free(name);
+}
+
+static void the_manual_lists_every_rule(void **state)
+{
+    static char text[100000];
+    char line[300];
+    FILE *file = fopen(SECURITY_MANUAL, "re");
+    assert_non_null(file);
+    text[fread(text, 1, sizeof(text) - 1, file)] = 0;
+    fclose(file);
+    for (unsigned i = 0; i < jail_rule_count + jail_refusal_count; i++) {
+        if (i < jail_rule_count)
+            format_rule(&jail_rules[i], line, sizeof(line));
+        else
+            format_refusal(&jail_refusals[i - jail_rule_count], line, sizeof(line));
+        if (!strstr(text, line))
+            fail_msg("docs/security.md lacks this line: %s", line);
+    }
+}
+
 /* Runs check() in a child: what it changes is for good. */
 static void check_in_child(void (*check)(void))
 {
@@ -505,6 +548,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(modes_are_parsed),
         cmocka_unit_test(few_calls_in_all),
+        cmocka_unit_test(the_manual_lists_every_rule),
         cmocka_unit_test(landlock_closes_the_file_system),
         cmocka_unit_test(privileges_are_given_up),
         cmocka_unit_test(inherited_descriptors_are_closed),
@@ -516,6 +560,6 @@ int main(void)
         cmocka_unit_test(log_mode_makes_no_processes),
     };
     /* A sanitizer's run time makes calls of its own: only what needs no filter is tested. */
-    unsigned count = jail_supported() ? ARRAY_SIZE(tests) : 5;
+    unsigned count = jail_supported() ? ARRAY_SIZE(tests) : 6;
     return _cmocka_run_group_tests("jail", tests, count, NULL, NULL);
 }
