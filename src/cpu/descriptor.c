@@ -195,8 +195,7 @@ static bool stack_linear(struct vcpu *vcpu, const struct stack *stack, unsigned 
 /* A non-canonical stack is #SS, where other accesses give #GP. APM vol. 2 §8.2.13 */
 static bool stack_fault(struct vcpu *vcpu)
 {
-    if (vcpu->exception.vector == VECTOR_GP)
-        vcpu->exception.vector = VECTOR_SS;
+    exception_in_stack(vcpu);
     return false;
 }
 

@@ -48,6 +48,12 @@ bool raise_debug(struct vcpu *vcpu, uint64_t dr6_bits)
     return false;
 }
 
+void exception_in_stack(struct vcpu *vcpu)
+{
+    if (vcpu->exception.vector == VECTOR_GP && !address_is_canonical(vcpu->exception.address))
+        vcpu->exception.vector = VECTOR_SS;
+}
+
 /* APM vol. 2 table 8-3 */
 static bool is_contributory(unsigned vector)
 {

@@ -15,6 +15,10 @@ bool raise_error(struct vcpu *vcpu, unsigned vector, uint32_t error_code);
 bool raise_page_fault(struct vcpu *vcpu, uint64_t gva, uint32_t error_code);
 bool raise_debug(struct vcpu *vcpu, uint64_t dr6_bits);
 
+/* The recorded exception was met at an operand in SS: a non-canonical address there is #SS, where
+ * the MMU says #GP. APM vol. 2 §8.2.13 */
+void exception_in_stack(struct vcpu *vcpu);
+
 enum interrupt_kind { INTERRUPT_EXTERNAL, INTERRUPT_EXCEPTION, INTERRUPT_SOFTWARE };
 
 /*

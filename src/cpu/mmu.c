@@ -34,6 +34,7 @@ static enum mmu_status resolve(struct vcpu *vcpu, uint64_t gva, enum mmu_access 
 {
     if (unlikely(vcpu_long_mode(vcpu) && !address_is_canonical(gva))) {
         raise_error(vcpu, VECTOR_GP, 0);
+        vcpu->exception.address = gva; /* tells it from other #GP: see exception_in_stack() */
         return MMU_FAULT;
     }
     struct mmu_translation translation;

@@ -95,11 +95,14 @@ static uint8_t address_register(ZydisRegister name)
     return offset < 0 ? REGISTER_ZERO : (uint8_t)(offset / 8);
 }
 
-/* ES, CS, SS and DS have base 0 wherever nothing needs checking. */
+/* ES, CS and DS have base 0 wherever nothing needs checking; so has SS, which is kept for the sake
+ * of its faults. */
 static uint8_t effective_segment(const struct selection *selection, ZydisRegister name)
 {
     unsigned segment = segment_index(name);
     bool flat = selection->code_mode & (CODE_MODE_LONG | CODE_MODE_FLAT);
+    if (selection->code_mode & CODE_MODE_LONG && segment == SEG_SS)
+        return SEG_SS;
     return flat && segment != SEG_FS && segment != SEG_GS ? SEG_COUNT : (uint8_t)segment;
 }
 

@@ -20,6 +20,7 @@
 #ifndef NACRE_CPU_INTERPRET_OP_H
 #define NACRE_CPU_INTERPRET_OP_H
 
+#include "cpu/exception.h"
 #include "cpu/mmu.h"
 #include "cpu/vcpu.h"
 
@@ -72,6 +73,8 @@ struct op {
     } while (0)
 #define FAULT(vcpu, op)                                  \
     do {                                                 \
+        if (unlikely((op)->segment == SEG_SS))           \
+            exception_in_stack(vcpu);                    \
         (vcpu)->rip = op_rip(vcpu, op);                  \
         vcpu_count(vcpu, -(int64_t)(op)->remaining - 1); \
         return;                                          \

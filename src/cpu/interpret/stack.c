@@ -20,8 +20,7 @@ static bool stack_address(struct vcpu *vcpu, uint64_t pointer, unsigned size, bo
 
 enum mmu_status stack_fault(struct vcpu *vcpu)
 {
-    if (vcpu->exception.vector == VECTOR_GP)
-        vcpu->exception.vector = VECTOR_SS;
+    exception_in_stack(vcpu);
     return MMU_FAULT;
 }
 
