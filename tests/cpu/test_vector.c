@@ -73,6 +73,48 @@ static void mmx_forms_of_sse_need_no_osfxsr(void **state)
     assert_int_equal(RUN(bare, 0x66, 0x0f, 0x38, 0x00, 0xc1), VECTOR_UD); /* pshufb xmm0, xmm1 */
 }
 
+static void misaligned_operand_of_mmx_faults(void **state)
+{
+    struct bare *bare = *state;
+    /* cvtpd2pi mm0, [rbx + 8]: run on the host, it brought down nacre. */
+    assert_int_equal(RUN(bare, 0x66, 0x0f, 0x2d, 0x43, 0x08), VECTOR_GP);
+}
+
+static void unmasked_x87_store_leaves_memory(void **state)
+{
+    struct bare *bare = *state;
+    struct vcpu *vcpu = bare->vcpu;
+    bare_store(bare, DATA, 0x33e, 2); /* IM clear */
+    bare_store(bare, DATA + 8, 0x1122334455667788, 8);
+    /* fninit; fldcw [rbx]; fst qword [rbx + 8] of an empty register; fnstsw ax; fwait */
+    assert_int_equal(RUN(bare, 0xdb, 0xe3, 0xd9, 0x2b, 0xdd, 0x53, 0x08, 0xdf, 0xe0, 0x9b),
+                     VECTOR_MF);
+    assert_int_equal(bare_load(bare, DATA + 8, 8), 0x1122334455667788);
+    assert_int_equal(vcpu->registers[GPR_RAX] & 0xffff, 0x80c1); /* B, ES, SF, IE */
+}
+
+static void unmasked_x87_overflow_biases(void **state)
+{
+    struct bare *bare = *state;
+    bare_store(bare, DATA, 0x337, 2); /* OM clear */
+    bare_store(bare, DATA + 16, 0x8000000000000000, 8);
+    bare_store(bare, DATA + 24, 0x7ffe, 2);
+    /* fninit; fldcw [rbx]; fld tbyte [rbx + 16]; fadd st0, st0; fnclex; fstp tbyte [rbx + 16] */
+    assert_int_equal(RUN(bare, 0xdb, 0xe3, 0xd9, 0x2b, 0xdb, 0x6b, 0x10, 0xdc, 0xc0, 0xdb, 0xe2,
+                         0xdb, 0x7b, 0x10),
+                     -1);
+    assert_int_equal(bare_load(bare, DATA + 24, 2), 0x7fff - 24576);
+}
+
+static void non_canonical_stack_operand_faults(void **state)
+{
+    struct bare *bare = *state;
+    bare->vcpu->registers[GPR_RBP] = 0x8000000000000000;
+    assert_int_equal(RUN(bare, 0x01, 0x45, 0x00), VECTOR_SS); /* add [rbp], eax */
+    bare->vcpu->registers[GPR_RBX] = 0x8000000000000000;
+    assert_int_equal(RUN(bare, 0x01, 0x03), VECTOR_GP); /* add [rbx], eax */
+}
+
 static void misaligned_operand_faults(void **state)
 {
     struct bare *bare = *state;
@@ -160,6 +202,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(crc32_needs_no_vector_state, setup, bare_teardown),
         cmocka_unit_test_setup_teardown(task_switched_forbids_vectors, setup, bare_teardown),
         cmocka_unit_test_setup_teardown(mmx_forms_of_sse_need_no_osfxsr, setup, bare_teardown),
+        cmocka_unit_test_setup_teardown(misaligned_operand_of_mmx_faults, setup, bare_teardown),
+        cmocka_unit_test_setup_teardown(unmasked_x87_store_leaves_memory, setup, bare_teardown),
+        cmocka_unit_test_setup_teardown(unmasked_x87_overflow_biases, setup, bare_teardown),
+        cmocka_unit_test_setup_teardown(non_canonical_stack_operand_faults, setup, bare_teardown),
         cmocka_unit_test_setup_teardown(misaligned_operand_faults, setup, bare_teardown),
         cmocka_unit_test_setup_teardown(unmasked_divide_changes_nothing, setup, bare_teardown),
         cmocka_unit_test_setup_teardown(pending_x87_exception_comes_at_fistp, setup, bare_teardown),

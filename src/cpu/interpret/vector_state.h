@@ -11,18 +11,17 @@
 #include "cpu/interpret/native.h"
 #include "cpu/vcpu.h"
 
-#define MXCSR_FLAGS          0x3fu
-#define MXCSR_MASKS          0x1f80u
-#define MXCSR_INITIAL        MXCSR_MASKS /* all masked, no flag */
-#define MXCSR_UNDERFLOW      0x10u
-#define MXCSR_UNDERFLOW_MASK 0x800u
-#define MXCSR_FLUSH_TO_ZERO  0x8000u
-#define FCW_MASKS            0x3fu
-#define FCW_WRITABLE         0x1f3fu /* the others are reserved: bit 6 reads as one, they as zero */
-#define FCW_FIXED            0x40u
-#define FSW_FLAGS            0x3fu
-#define FSW_SUMMARY          0x8080u /* ES and B, which the host, all masked, never sets */
-#define FSW_TOP              0x3800u
+#define MXCSR_FLAGS         0x3fu
+#define MXCSR_MASKS         0x1f80u
+#define MXCSR_INITIAL       MXCSR_MASKS /* all masked, no flag */
+#define MXCSR_OPERANDS      0x07u       /* IE, DE, ZE: found before the operation takes place */
+#define MXCSR_UNDERFLOW     0x10u
+#define MXCSR_FLUSH_TO_ZERO 0x8000u
+#define FCW_MASKS           0x3fu
+#define FCW_WRITABLE        0x1f3fu /* the others are reserved: bit 6 reads as one, they as zero */
+#define FCW_FIXED           0x40u
+#define FSW_FLAGS           0x3fu
+#define FSW_SUMMARY         0x8080u /* ES and B, which the host, all masked, never sets */
 
 /* Offsets in the FXSAVE image. APM vol. 2 §11.4.4 */
 enum {
