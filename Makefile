@@ -26,6 +26,9 @@ test: ## run all tests; the last line says "N passed, N failed"
 	@$(MAKE) --no-print-directory all </dev/null
 	@tests/run $(TESTS)
 
+differential: all ## compare random code on the host's CPU and in the engines (CASES= SEED= GROUP= ENGINE= CPU=)
+	@$(BUILD)/tests/differential/differential $(foreach name,CASES SEED GROUP ENGINE CPU,$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z) $($(name))))
+
 bench: ## measure against native, QEMU and Bochs; table kept under bench/history/
 	@scripts/install-packages build run test </dev/null
 	@bench/run $(ARGS)
@@ -54,4 +57,4 @@ distclean: clean ## and what was fetched
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
 
-.PHONY: all run test bench check check-style check-types check-leaks format fuzz install clean distclean help
+.PHONY: all run test differential bench check check-style check-types check-leaks format fuzz install clean distclean help

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * differential [--engine NAME|all] [--seed S] [--cases N] [--group G] [--case N]
+ * differential [--engine NAME|all] [--seed S] [--cases N] [--group G] [--case N] [--cpu MODEL]
  *
  * Runs each case on the host and in each engine, and prints what differs, at most ten times, each
  * with the line that runs that case alone.
  */
 #include "differential/differential.h"
+
+#include "cpu/control.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -16,82 +18,27 @@
 #define ENGINES_MAX     8
 
 struct run {
-    const char *group, *engine;
+    const char *group, *engine, *cpu;
     uint64_t seed, cases, first, passed, failed;
     unsigned engine_count;
     struct machine *machines[ENGINES_MAX];
     const char *names[ENGINES_MAX];
+    uint64_t features[ENGINES_MAX], all_features; /* BIT(enum feature) */
 };
-
-static void disassemble(const struct test_case *test, char *text, size_t size)
-{
-    ZydisDecoder decoder;
-    ZydisDecodedInstruction instruction;
-    ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
-    ZydisFormatter formatter;
-    ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-    ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL);
-    ZydisDecoderDecodeFull(&decoder, test->code, test->length, &instruction, operands);
-    ZydisFormatterFormatInstruction(&formatter, &instruction, operands,
-                                    instruction.operand_count_visible, text, size, 0, NULL);
-}
-
-static uint64_t compared_flags(const struct test_case *test, const struct machine_state *before)
-{
-    return RFLAGS_ARITHMETIC & ~undefined_flags(test, before);
-}
-
-static bool equal(const struct test_case *test, const struct machine_state *before,
-                  const struct machine_state *native, const struct machine_state *engine)
-{
-    if (native->faulted || engine->faulted)
-        return native->faulted == engine->faulted;
-    return !memcmp(native->registers, engine->registers, sizeof(native->registers)) &&
-           !((native->rflags ^ engine->rflags) & compared_flags(test, before)) &&
-           !memcmp(native->xmm, engine->xmm, sizeof(native->xmm)) &&
-           !memcmp(native->scratch, engine->scratch, SCRATCH_SIZE);
-}
-
-static void report_engine(const struct test_case *test, const char *engine,
-                          const struct machine_state *before, const struct machine_state *native,
-                          const struct machine_state *after)
-{
-    printf("  engine %s differs from the host:\n", engine);
-    if (native->faulted != after->faulted)
-        printf("    host %s, engine %s\n", native->faulted ? "faults" : "goes on",
-               after->faulted ? "faults" : "goes on");
-    for (unsigned i = 0; i < 16; i++)
-        if (native->registers[i] != after->registers[i])
-            printf("    register %u: before %016llx, host %016llx, engine %016llx\n", i,
-                   (unsigned long long)before->registers[i],
-                   (unsigned long long)native->registers[i],
-                   (unsigned long long)after->registers[i]);
-    if ((native->rflags ^ after->rflags) & compared_flags(test, before))
-        printf("    flags: before %03llx, host %03llx, engine %03llx, rax %016llx rcx %016llx\n",
-               (unsigned long long)before->rflags, (unsigned long long)native->rflags,
-               (unsigned long long)after->rflags, (unsigned long long)before->registers[GPR_RAX],
-               (unsigned long long)before->registers[GPR_RCX]);
-    for (unsigned i = 0; i < 16; i++)
-        if (memcmp(native->xmm[i], after->xmm[i], 16))
-            printf("    xmm%u differs\n", i);
-    if (memcmp(native->scratch, after->scratch, SCRATCH_SIZE))
-        printf("    memory differs\n");
-}
 
 static void report(const struct run *run, const struct test_case *test, uint64_t number,
                    const bool *differs, const struct machine_state *before,
                    const struct machine_state *native, const struct machine_state *after)
 {
-    char text[128];
-    disassemble(test, text, sizeof(text));
-    printf("DIFFERS %s\n  again: differential --case %llu --seed %llu", text,
-           (unsigned long long)number, (unsigned long long)run->seed);
+    printf("DIFFERS: differential --case %llu --seed %llu --cpu %s", (unsigned long long)number,
+           (unsigned long long)run->seed, run->cpu);
     printf(run->group ? " --group %s\n" : "\n", run->group);
-    for (unsigned i = 0; i < run->engine_count; i++)
+    report_code(test);
+    for (unsigned i = 0; i < run->engine_count; i++) {
+        printf("  %s %s\n", run->names[i], differs[i] ? "differs from the host:" : "agrees");
         if (differs[i])
-            report_engine(test, run->names[i], before, native, &after[i]);
-        else
-            printf("  engine %s agrees with the host\n", run->names[i]);
+            report_difference(test, before, native, &after[i]);
+    }
 }
 
 /* What a case is made of depends on its number alone: any one can be run again. */
@@ -108,11 +55,16 @@ static void compare_one(struct run *run, const struct test_case *test, uint64_t 
     static struct machine_state before, native, after[ENGINES_MAX];
     struct random random = random_of(run->seed, number << 1 | 1);
     bool differs[ENGINES_MAX], any = false;
+    host_announce(number);
     generate_inputs(&random, test, &before);
     host_run(test, &before, &native);
     for (unsigned i = 0; i < run->engine_count; i++) {
-        machine_run(run->machines[i], &before, &after[i]);
-        differs[i] = !equal(test, &before, &native, &after[i]);
+        if (!(run->features[i] & BIT(test->feature))) {
+            differs[i] = false;
+            continue;
+        }
+        machine_run(run->machines[i], test, &before, &after[i]);
+        differs[i] = !states_equal(test, &before, &native, &after[i]);
         any |= differs[i];
     }
     if (!any)
@@ -125,8 +77,10 @@ static void compare_one(struct run *run, const struct test_case *test, uint64_t 
 static void make_code(const struct run *run, uint64_t number, struct test_case *test)
 {
     struct random random = random_of(run->seed, number / INPUTS_PER_CODE << 1);
-    while (!generate(&random, run->group, test))
-        continue;
+    uint64_t slot = number / INPUTS_PER_CODE % SLOT_COUNT;
+    generate(&random, run->group, run->all_features, CODE_ADDRESS + slot * SLOT_SIZE + CODE_START,
+             test);
+    host_load(test);
     for (unsigned i = 0; i < run->engine_count; i++)
         machine_load(run->machines[i], test);
 }
@@ -147,9 +101,11 @@ static int make_machines(struct run *run, struct error *error)
     for (unsigned i = 0; engines[i] && run->engine_count < ENGINES_MAX; i++) {
         if (!all && strcmp(run->engine, engines[i]->name))
             continue;
-        struct machine *machine = machine_create(engines[i], error);
+        struct machine *machine = machine_create(engines[i], run->cpu, error);
         if (!machine)
             return -1;
+        run->features[run->engine_count] = machine_features(machine) & host_features();
+        run->all_features |= run->features[run->engine_count];
         run->names[run->engine_count] = engines[i]->name;
         run->machines[run->engine_count++] = machine;
     }
@@ -171,6 +127,8 @@ static bool parse(struct run *run, int argc, char **argv)
             run->group = value;
         } else if (!strcmp(name, "--engine")) {
             run->engine = value;
+        } else if (!strcmp(name, "--cpu")) {
+            run->cpu = value;
         } else if (!strcmp(name, "--case")) {
             run->first = strtoull(value, NULL, 0);
             run->cases = 1;
@@ -183,17 +141,20 @@ static bool parse(struct run *run, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    struct run run = {.engine = "all", .seed = 1, .cases = 1000000};
+    struct run run = {.engine = "all", .cpu = CPU_MODEL_DEFAULT, .seed = 1, .cases = 500000};
     struct error error = {0};
     const char *cases = getenv("NACRE_TEST_CASES"); /* sanitizer builds: fewer */
     if (cases)
         run.cases = strtoull(cases, NULL, 0);
+    catalogue_create();
     if (!parse(&run, argc, argv)) {
         fprintf(stderr, "differential: wrong arguments; there are --engine NAME|all, --seed S, "
-                        "--cases N, --case N, --group NAME\n");
+                        "--cases N, --case N, --cpu MODEL, --group NAME; groups:\n");
+        groups_print();
         return 2;
     }
-    if (host_create(&error) < 0 || make_machines(&run, &error) < 0) {
+    /* The host's signal handlers pass on what is an engine's. */
+    if (make_machines(&run, &error) < 0 || host_create(&error) < 0) {
         fprintf(stderr, "differential: %s\n", error.message);
         return 1;
     }
