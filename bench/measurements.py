@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run of the benchmark program printed: the times of each test, and whether to believe them."""
+"""What a run of the benchmark program printed: the times of each test, and whether to believe them.
+
+Lines come with a stamp of the host's: its wall clock, or the CPU time that the machine's process has used so far.
+"""
 
 import dataclasses
 import math
@@ -12,7 +15,7 @@ CLOCK_TOLERANCE = 0.05
 LINE_DELAY = 0.03
 
 BEGIN = re.compile(r"begin (\S+) (\w+) (.*)$")
-END = re.compile(r"end (\S+) ([\d.]+) ([\d.]+) ([0-9a-f]+)$")
+END = re.compile(r"end (\S+) ([\d.]+) ([\d.]+) ([\d.]+) ([0-9a-f]+)$")
 
 
 @dataclasses.dataclass
@@ -27,10 +30,10 @@ class Test:
 
 
 class Run:
-    """All tests of one machine, from its lines: (seconds on the host's clock when each came, text)."""
+    """All tests of one machine, from its lines: (stamp, text)."""
 
-    def __init__(self, lines, pick=statistics.median):
-        """pick: makes one figure of a test's rounds."""
+    def __init__(self, lines, pick=statistics.median, by_host=False):
+        """pick: makes one figure of a test's rounds. by_host: the stamps are what counts, not the guest's clock."""
         self.tests = {}
         self.pick = pick
         guest_sum = host_sum = began = timed = 0
@@ -40,10 +43,12 @@ class Run:
             if match := BEGIN.match(line):
                 began = when
                 self.tests.setdefault(match[1], Test(match[2], match[3].strip()))
+            elif line == "ready":
+                began = when
             elif match := END.match(line):
                 test, seconds, wall, host = self.tests[match[1]], float(match[2]), float(match[3]), when - began
                 test.samples.append(seconds)
-                test.checksums.add(match[4])
+                test.checksums.add(match[5])
                 if wall and host:  # wall 0: a rate that the program took itself; host 0: there is no guest
                     test.corrected.append(seconds * host / wall)
                     guest_sum += wall
@@ -53,7 +58,7 @@ class Run:
             raise AssertionError(f"no end of {', '.join(unfinished)}")
         # How fast the guest's clock runs: 1 is right.
         self.clock = guest_sum / host_sum if host_sum else 1.0
-        self.by_host = abs(guest_sum - host_sum) > CLOCK_TOLERANCE * host_sum + LINE_DELAY * timed
+        self.by_host = by_host or abs(guest_sum - host_sum) > CLOCK_TOLERANCE * host_sum + LINE_DELAY * timed
 
     def samples(self, name):
         test = self.tests[name]
@@ -71,6 +76,15 @@ class Run:
         """Tests whose result is not the host's: this machine computed something wrong."""
         common = [name for name in self.tests if name in native.tests]
         return [name for name in common if self.tests[name].checksums != native.tests[name].checksums]
+
+
+def native_lines(text, processor):
+    """Lines of a native run, stamped with nothing, or so that the CPU time of each test lies between its two."""
+    lines = []
+    for line in text.splitlines():
+        match = END.match(line)
+        lines.append((float(match[4]) if match and processor else 0, line))
+    return lines
 
 
 def geometric_mean(ratios):

@@ -3,30 +3,24 @@
 
 import os
 import re
-import statistics
 import time
 
+import machines
 from harness.machine import Machine
-from machines import CONSOLE, task
 
 MEMORY = 128  # MiB
 
 
-def first_line(machine, rounds, limit):
+def first_line(machine, rounds, options):
     """Seconds from starting the process to the first line of the guest's first program: median, and all."""
+    clock = machines.processor_seconds if options.processor else None
     samples = []
     for _ in range(rounds):
-        command = machine.command(f"{CONSOLE} rdinit=/bench -- --init", memory=MEMORY)
-        with Machine(command[1:], command[0]) as running:
-            running.expect(r"^init: first line\n", limit)
+        command = machine.command(f"{machines.CONSOLE} rdinit=/bench -- --init", memory=MEMORY)
+        with Machine(command[1:], command[0], clock) as running:
+            running.expect(r"^init: first line\n", options.limit)
             samples.append(next(when for when, line in running.lines if line.startswith("init: first line")))
-    return {"median": statistics.median(samples), "samples": samples}
-
-
-def processor_seconds(pid):
-    with open(f"/proc/{pid}/stat") as file:
-        fields = file.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return {"median": options.pick(samples), "samples": samples}
 
 
 def kilobytes(path):
@@ -48,14 +42,14 @@ def memfd_megabytes(pid):
 
 def at_rest(machine, seconds, limit):
     """Memory in MB once a guest of 128 MB has booted and sleeps, and the percentage of a core it uses then."""
-    command = machine.command(task("idle"), memory=MEMORY)
+    command = machine.command(machines.task("idle"), memory=MEMORY)
     with Machine(command[1:], command[0]) as running:
         running.expect(r"^idle", limit)
         time.sleep(3)
         pid = running.process.pid
-        before = processor_seconds(pid)
+        before = machines.processor_seconds(pid)
         time.sleep(seconds)
-        used = processor_seconds(pid) - before
+        used = machines.processor_seconds(pid) - before
         status, rollup = kilobytes(f"/proc/{pid}/status"), kilobytes(f"/proc/{pid}/smaps_rollup")
         return {
             "cpu_percent": 100 * used / seconds,

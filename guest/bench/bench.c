@@ -2,12 +2,15 @@
 /*
  * bench [DIVISOR [TEST...]]: runs the tests and prints for each
  *     begin NAME GROUP TITLE
- *     end NAME SECONDS WALL CHECKSUM
- * SECONDS is the time the full work would take, by this machine's own clock; WALL is the time
- * between the two lines by the same clock, so that a host can see how far that clock is off. Tests
- * of the group smp run only when they are named: they want two CPUs.
+ *     ready                  (only if there was something to prepare)
+ *     end NAME SECONDS WALL PROCESSOR CHECKSUM
+ * SECONDS is the time the full work would take, by this machine's own clock; WALL is the time since
+ * the line before by the same clock, so that a host can see how far that clock is off; PROCESSOR is
+ * the CPU time since then, children included. Tests of the group smp run only when they are named:
+ * they want two CPUs. With BENCH_PAUSE in its environment the program sleeps after each line, so
+ * that a host can read its own clocks while nothing happens.
  *
- * bench --time NAME TITLE COMMAND...: the same two lines around another program.
+ * bench --time NAME TITLE COMMAND...: the same lines around another program.
  * bench --init: is the first program of a guest, for measuring power-on.
  */
 #include "bench.h"
@@ -16,6 +19,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 static const struct {
     const char *name;
@@ -28,7 +33,13 @@ static const struct {
     {"kernel", bench_files},    {"smp", bench_smp},
 };
 
+/* Seconds by the wall clock, and of CPU time. */
+struct moment {
+    double wall, processor;
+};
+
 static uint64_t checksum;
+static struct moment start;
 
 void bench_keep(uint64_t value)
 {
@@ -71,26 +82,48 @@ static bool is_known(const char *name)
     return false;
 }
 
-static void print_end(const char *name, double seconds, double wall)
+static void pause_if_asked(void)
 {
-    printf("end %s %.6f %.6f %016llx\n", name, seconds, wall, (unsigned long long)checksum);
+    if (getenv("BENCH_PAUSE"))
+        usleep(50000);
 }
 
-static void run_test(const char *group, const struct bench_test *test, unsigned divisor)
+static double processor_of(int who)
 {
+    struct rusage used;
+    getrusage(who, &used);
+    return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+           (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
+}
+
+/* Of this process and the children it waited for. */
+static struct moment moment_now(void)
+{
+    return (struct moment){bench_now(), processor_of(RUSAGE_SELF) + processor_of(RUSAGE_CHILDREN)};
+}
+
+static void begin_test(const char *name, const char *group, const char *title)
+{
+    printf("begin %s %s %s\n", name, group, title);
+    pause_if_asked();
     checksum = 0;
-    printf("begin %s %s %s\n", test->name, group, test->title);
-    double begin = bench_now(), start = begin;
-    double fraction = test->run(divisor, &start);
-    double end = bench_now();
-    print_end(test->name, (end - start) / fraction, end - begin);
+    start = moment_now();
 }
 
-static void run_command(const char *name, const char *title, char **command)
+void bench_ready(void)
 {
-    printf("begin %s program %s\n", name, title);
-    double seconds = bench_command(command);
-    print_end(name, seconds, seconds);
+    puts("ready");
+    pause_if_asked();
+    start = moment_now();
+}
+
+static void end_test(const char *name, double fraction)
+{
+    struct moment end = moment_now();
+    double wall = end.wall - start.wall, processor = end.processor - start.processor;
+    printf("end %s %.6f %.6f %.6f %016llx\n", name, wall / fraction, wall, processor,
+           (unsigned long long)checksum);
+    pause_if_asked();
 }
 
 int main(int argc, char **argv)
@@ -101,7 +134,9 @@ int main(int argc, char **argv)
     if (argc > 1 && !strcmp(argv[1], "--init"))
         bench_init();
     if (argc > 4 && !strcmp(argv[1], "--time")) {
-        run_command(argv[2], argv[3], argv + 4);
+        begin_test(argv[2], "program", argv[3]);
+        bench_command(argv + 4);
+        end_test(argv[2], 1);
         return 0;
     }
     int divisor = argc > 1 ? atoi(argv[1]) : 1;
@@ -115,7 +150,9 @@ int main(int argc, char **argv)
             bench_fail("no such test");
     for (size_t i = 0; i < GROUPS; i++)
         for (const struct bench_test *test = groups[i].tests; test->name; test++)
-            if (is_wanted(groups[i].name, test->name, names))
-                run_test(groups[i].name, test, (unsigned)divisor);
+            if (is_wanted(groups[i].name, test->name, names)) {
+                begin_test(test->name, groups[i].name, test->title);
+                end_test(test->name, test->run((unsigned)divisor));
+            }
     return 0;
 }

@@ -10,12 +10,12 @@
 /*
  * A test does the full work divided by `divisor` (slow engines pass a large one) and returns the
  * fraction of the full work it really did, so that times can be scaled. A test with a costly
- * preparation sets *start again when it begins in earnest.
+ * preparation calls bench_ready() when it begins in earnest.
  */
 struct bench_test {
     const char *name;  /* one word */
     const char *title; /* what a table says */
-    double (*run)(unsigned divisor, double *start);
+    double (*run)(unsigned divisor);
 };
 
 /* Every file of tests ends its table with a row of NULLs. */
@@ -30,6 +30,9 @@ static inline double bench_now(void)
     clock_gettime(CLOCK_MONOTONIC, &time);
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
+
+/* What went before was preparation: time counts from now. */
+void bench_ready(void);
 
 /*
  * Adds a result to the test's checksum. It keeps the compiler from dropping the work, and a guest
@@ -58,11 +61,8 @@ static inline unsigned bench_share(unsigned count, unsigned divisor)
     return count / divisor ? count / divisor : 1;
 }
 
-/*
- * Runs another program to its successful end, with its output in the checksum (command.c). Returns
- * the seconds it took.
- */
-double bench_command(char **command);
+/* Runs another program to its successful end, with its output in the checksum (command.c). */
+void bench_command(char **command);
 
 /* Is the first program of a guest: says so, and waits to be powered off (guest/bench/init.c). */
 _Noreturn void bench_init(void);

@@ -90,7 +90,7 @@ static uint64_t run_bytecode(uint64_t rounds)
     }
 }
 
-static double bytecode(unsigned divisor, double *start)
+static double bytecode(unsigned divisor)
 {
     enum { ROUNDS = 2000000 };
     unsigned rounds = bench_share(ROUNDS, divisor);

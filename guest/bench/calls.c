@@ -34,7 +34,7 @@ static uint64_t (*volatile const functions[FUNCTIONS])(uint64_t) = {
 
 /* The order repeats after 1024 calls: a processor learns part of it, as it does in real programs.
  */
-static double indirect_calls(unsigned divisor, double *start)
+static double indirect_calls(unsigned divisor)
 {
     enum { CALLS = 30000000, ORDER = 1024 };
     static uint8_t order[ORDER];

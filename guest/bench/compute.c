@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static double integer_loop(unsigned divisor, double *start)
+static double integer_loop(unsigned divisor)
 {
     unsigned rounds = bench_share(100000000, divisor);
     uint64_t x = 88172645463325252u;
@@ -17,7 +17,7 @@ static double integer_loop(unsigned divisor, double *start)
 }
 
 /* Primes below 4 million, four times: byte stores with growing strides. */
-static double sieve(unsigned divisor, double *start)
+static double sieve(unsigned divisor)
 {
     enum { SIZE = 4000000, ROUNDS = 4 };
     unsigned size = bench_share(SIZE, divisor);
@@ -44,7 +44,7 @@ static int compare_integers(const void *left, const void *right)
     return (a > b) - (a < b);
 }
 
-static double sort(unsigned divisor, double *start)
+static double sort(unsigned divisor)
 {
     unsigned count = bench_share(1000000, divisor);
     int *values = bench_allocate(count * sizeof(*values));
@@ -69,7 +69,7 @@ fibonacci(unsigned n)
     return n < 2 ? n : fibonacci(n - 1) + fibonacci(n - 2);
 }
 
-static double recursion(unsigned divisor, double *start)
+static double recursion(unsigned divisor)
 {
     double fraction = 1;
     unsigned n = 36;
@@ -82,7 +82,7 @@ static double recursion(unsigned divisor, double *start)
 }
 
 /* 240 x 240 matrices of doubles, then 480,000 sines, six times. */
-static double floating_point(unsigned divisor, double *start)
+static double floating_point(unsigned divisor)
 {
     enum { SIZE = 240, SINES = 480000, ROUNDS = 6 };
     static double a[SIZE][SIZE], b[SIZE][SIZE], c[SIZE][SIZE];
@@ -93,7 +93,7 @@ static double floating_point(unsigned divisor, double *start)
             b[i][j] = i * 0.25 - j;
             c[i][j] = 0;
         }
-    *start = bench_now();
+    bench_ready();
     double sum = 0;
     for (unsigned round = 0; round < ROUNDS; round++) {
         for (unsigned i = 0; i < rows; i++)

@@ -15,7 +15,7 @@ static uint8_t *map_pages(unsigned pages)
     return area;
 }
 
-static double touch(unsigned divisor, double *start)
+static double touch(unsigned divisor)
 {
     enum { PAGES = 64 * 1024 * 1024 / PAGE, ROUNDS = 5 };
     unsigned pages = bench_share(PAGES, divisor);
@@ -30,7 +30,7 @@ static double touch(unsigned divisor, double *start)
 }
 
 /* Map four pages, touch each, forbid and allow writing, unmap: what allocators and loaders do. */
-static double map_storm(unsigned divisor, double *start)
+static double map_storm(unsigned divisor)
 {
     enum { ROUNDS = 10000, PAGES = 4 };
     unsigned rounds = bench_share(ROUNDS, divisor);

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 /* Create, write 16 KB, read it back, remove. */
-static double files(unsigned divisor, double *start)
+static double files(unsigned divisor)
 {
     enum { FILES = 8000, SIZE = 16384, CHUNK = 4096 };
     static char chunk[CHUNK];

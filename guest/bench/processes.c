@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static double null_syscall(unsigned divisor, double *start)
+static double null_syscall(unsigned divisor)
 {
     unsigned rounds = bench_share(1000000, divisor);
     for (unsigned i = 0; i < rounds; i++)
@@ -39,21 +39,21 @@ static void child_exec(void)
     execl("/proc/self/exe", "bench", "--exit", (char *)NULL);
 }
 
-static double fork_exit(unsigned divisor, double *start)
+static double fork_exit(unsigned divisor)
 {
     unsigned rounds = bench_share(300, divisor);
     fork_rounds(rounds, child_exit);
     return rounds / 300.0;
 }
 
-static double fork_exec(unsigned divisor, double *start)
+static double fork_exec(unsigned divisor)
 {
     unsigned rounds = bench_share(100, divisor);
     fork_rounds(rounds, child_exec);
     return rounds / 100.0;
 }
 
-static double ping_pong(unsigned divisor, double *start)
+static double ping_pong(unsigned divisor)
 {
     unsigned rounds = bench_share(20000, divisor);
     int there[2], back[2];

@@ -5,13 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static double random_access(size_t size, unsigned full, unsigned divisor, double *start)
+static double random_access(size_t size, unsigned full, unsigned divisor)
 {
     size_t count = size / sizeof(uint64_t); /* a power of two */
     uint64_t *values = bench_allocate(size), x = 7;
     unsigned steps = bench_share(full, divisor);
     memset(values, 1, size);
-    *start = bench_now();
+    bench_ready();
     for (unsigned i = 0; i < steps; i++) {
         x = bench_xorshift(x);
         values[x & (count - 1)] += values[x >> 32 & (count - 1)];
@@ -21,14 +21,14 @@ static double random_access(size_t size, unsigned full, unsigned divisor, double
     return (double)steps / full;
 }
 
-static double small_area(unsigned divisor, double *start)
+static double small_area(unsigned divisor)
 {
-    return random_access(4 << 20, 20000000, divisor, start);
+    return random_access(4 << 20, 20000000, divisor);
 }
 
-static double large_area(unsigned divisor, double *start)
+static double large_area(unsigned divisor)
 {
-    return random_access(64 << 20, 5000000, divisor, start);
+    return random_access(64 << 20, 5000000, divisor);
 }
 
 const struct bench_test bench_random[] = {

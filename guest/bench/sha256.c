@@ -60,7 +60,7 @@ static void add_block(uint32_t state[8], const uint32_t constants[64], const uin
         state[i] += v[i];
 }
 
-static double sha256_blocks(unsigned divisor, double *start)
+static double sha256_blocks(unsigned divisor)
 {
     enum { BLOCKS = 400000 };
     static const uint32_t abc[16] = {0x61626380, [15] = 24};

@@ -28,7 +28,7 @@ static void allow_access(int number, siginfo_t *details, void *context)
     mprotect(forbidden, PAGE, PROT_READ | PROT_WRITE);
 }
 
-static double self_signal(unsigned divisor, double *start)
+static double self_signal(unsigned divisor)
 {
     enum { SIGNALS = 80000 };
     unsigned signals = bench_share(SIGNALS, divisor);
@@ -42,7 +42,7 @@ static double self_signal(unsigned divisor, double *start)
     return (double)signals / SIGNALS;
 }
 
-static double fault_signal(unsigned divisor, double *start)
+static double fault_signal(unsigned divisor)
 {
     enum { FAULTS = 30000 };
     unsigned faults = bench_share(FAULTS, divisor);

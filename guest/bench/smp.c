@@ -48,7 +48,7 @@ static void take_turns(struct share *share)
     }
 }
 
-static double futex(unsigned divisor, double *start)
+static double futex(unsigned divisor)
 {
     enum { ROUNDS = 20000 };
     unsigned rounds = bench_share(ROUNDS, divisor);
@@ -63,7 +63,7 @@ static void count_up(struct share *share)
         atomic_fetch_add(&counter, 1);
 }
 
-static double atomics(unsigned divisor, double *start)
+static double atomics(unsigned divisor)
 {
     enum { ROUNDS = 20000000 };
     unsigned rounds = bench_share(ROUNDS, divisor);
@@ -86,14 +86,14 @@ static void compute(struct share *share)
 /* The same work on one thread and on two: the quotient of the times is how far SMP scales. */
 enum { COMPUTE_ROUNDS = 80000000 };
 
-static double alone(unsigned divisor, double *start)
+static double alone(unsigned divisor)
 {
     unsigned rounds = bench_share(COMPUTE_ROUNDS, divisor);
     run_threads(compute, 1, rounds);
     return (double)rounds / COMPUTE_ROUNDS;
 }
 
-static double parallel(unsigned divisor, double *start)
+static double parallel(unsigned divisor)
 {
     unsigned rounds = bench_share(COMPUTE_ROUNDS / 2, divisor);
     run_threads(compute, 2, rounds);

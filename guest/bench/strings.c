@@ -52,11 +52,11 @@ static uint64_t run_memmove(struct buffers *buffers, unsigned size, unsigned shi
 
 /* Small sizes get an eighth of the bytes: their cost is in the calls. */
 static double run_sizes(uint64_t (*run)(struct buffers *, unsigned, unsigned), unsigned bytes,
-                        unsigned divisor, double *start)
+                        unsigned divisor)
 {
     struct buffers *buffers = bench_allocate(sizeof(*buffers));
     uint64_t total = 0, wanted = 0, done = 0;
-    *start = bench_now();
+    bench_ready();
     for (unsigned i = 0; i < SIZES; i++) {
         unsigned size = sizes[i];
         unsigned calls = (size < 4096 ? bytes / 8 : bytes) / size;
@@ -78,24 +78,24 @@ static double run_sizes(uint64_t (*run)(struct buffers *, unsigned, unsigned), u
     return (double)done / (double)wanted;
 }
 
-static double string_length(unsigned divisor, double *start)
+static double string_length(unsigned divisor)
 {
-    return run_sizes(run_strlen, BYTES, divisor, start);
+    return run_sizes(run_strlen, BYTES, divisor);
 }
 
-static double memory_find(unsigned divisor, double *start)
+static double memory_find(unsigned divisor)
 {
-    return run_sizes(run_memchr, BYTES, divisor, start);
+    return run_sizes(run_memchr, BYTES, divisor);
 }
 
-static double string_compare(unsigned divisor, double *start)
+static double string_compare(unsigned divisor)
 {
-    return run_sizes(run_strcmp, BYTES, divisor, start);
+    return run_sizes(run_strcmp, BYTES, divisor);
 }
 
-static double memory_move(unsigned divisor, double *start)
+static double memory_move(unsigned divisor)
 {
-    return run_sizes(run_memmove, BYTES, divisor, start);
+    return run_sizes(run_memmove, BYTES, divisor);
 }
 
 const struct bench_test bench_strings[] = {

@@ -9,7 +9,7 @@ static long double x87_sine(long double angle)
     return angle;
 }
 
-static double long_double(unsigned divisor, double *start)
+static double long_double(unsigned divisor)
 {
     enum { TERMS = 10000000, SINES = TERMS / 16 };
     unsigned terms = bench_share(TERMS, divisor);

@@ -12,7 +12,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path[:0] = [os.path.join(ROOT, "bench"), os.path.join(ROOT, "tests")]
 
 import tables  # noqa: E402
-from measurements import Run, geometric_mean  # noqa: E402
+from measurements import Run, geometric_mean, native_lines  # noqa: E402
 
 
 def lines_of(test, *rounds, group="compute", checksum="1f"):
@@ -21,7 +21,7 @@ def lines_of(test, *rounds, group="compute", checksum="1f"):
     for seconds, wall, host in rounds:
         lines.append((now, f"begin {test} {group} the title of {test}"))
         now += host
-        lines.append((now, f"end {test} {seconds:.6f} {wall:.6f} {checksum}"))
+        lines.append((now, f"end {test} {seconds:.6f} {wall:.6f} {wall / 2:.6f} {checksum}"))
     return lines
 
 
@@ -43,6 +43,10 @@ class Measurements(unittest.TestCase):
     def test_late_lines_do_not_make_a_bad_clock(self):
         self.assertFalse(Run(lines_of("a", (0.1, 0.1, 0.12), (0.1, 0.1, 0.11))).by_host)
 
+    def test_preparation_does_not_count(self):
+        begin, end = lines_of("a", (1, 1, 1))
+        self.assertAlmostEqual(Run([(0, begin[1]), (10, "ready"), (11, end[1])]).clock, 1)
+
     def test_rate_has_no_clock_to_check(self):
         run = Run(lines_of("a", (0.7, 0, 3)))
         self.assertFalse(run.by_host)
@@ -58,6 +62,11 @@ class Measurements(unittest.TestCase):
             Run([(1, "begin a compute a"), (2, "bench: failed: atomic additions were lost")])
         with self.assertRaisesRegex(AssertionError, "no end of a"):
             Run([(1, "begin a compute a")])
+
+    def test_processor_time_natively(self):
+        text = "\n".join(line for _, line in lines_of("a", (10, 1, 1)))
+        self.assertAlmostEqual(Run(native_lines(text, True), by_host=True).seconds("a"), 5)
+        self.assertAlmostEqual(Run(native_lines(text, False)).seconds("a"), 10)
 
     def test_geometric_mean(self):
         self.assertAlmostEqual(geometric_mean([1, 4, 2]), 2)

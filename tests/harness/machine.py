@@ -23,12 +23,14 @@ EXIT_POWER_OFF, EXIT_CONFIGURATION, EXIT_GUEST = 0, 2, 3
 class Machine:
     """nacre with its standard input and output on pipes. Use it in a `with` block."""
 
-    def __init__(self, arguments, command=None):
+    def __init__(self, arguments, command=None, clock=None):
+        """clock(pid): what stamps the lines, in place of the seconds since the start."""
         self.command = [command or NACRE] + list(arguments)
         self.started = time.monotonic()
         self.output = ""
         self.position = 0  # where expect() goes on
-        self.lines = []  # (seconds since start, line), for those who measure
+        self.lines = []  # (stamp, line), for those who measure
+        self.clock = clock or (lambda _: time.monotonic() - self.started)
         self.changed = threading.Condition()
         self.process = subprocess.Popen(
             self.command,
@@ -51,7 +53,7 @@ class Machine:
         pending = ""
         while data := os.read(self.process.stdout.fileno(), 65536):
             text = data.decode("utf-8", "replace").replace("\r", "")
-            now = time.monotonic() - self.started
+            now = self.clock(self.process.pid)
             *lines, pending = (pending + text).split("\n")
             with self.changed:
                 self.output += text
