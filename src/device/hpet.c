@@ -3,6 +3,7 @@
  * The high precision event timer (IA-PC HPET specification 1.0a, §2.3): a free-running counter of
  * 100 MHz and three comparators, one-shot or periodic, without FSB delivery. Counts are computed
  * from the host's clock; one host timer waits for the nearest match that somebody wants to hear of.
+ * The comparators: hpet_timer.c.
  *
  * With legacy replacement (§2.3.4, table 3) comparators 0 and 1 take the lines of the 8254 and of
  * the RTC. Both therefore drive theirs through the switch in here, which remembers their levels.
@@ -11,15 +12,14 @@
 
 #include "base/clock.h"
 #include "device/devices.h"
+#include "device/hpet_timer.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-#define TICK_NS          UINT64_C(10)
-#define TICK_FEMTOSECOND (TICK_NS * 1000000)
-#define NEVER            UINT64_MAX
-#define TICKS_MAX        (NEVER / TICK_NS / 4) /* about 146 years: no need to wait for later */
 #define SIZE             0x400
+#define TICK_FEMTOSECOND (HPET_TICK_NS * 1000000)
+#define TICKS_MAX        (HPET_NEVER / HPET_TICK_NS / 4) /* 146 years: no need to wait for later */
 /* No guest may keep the event loop busy with periods that no host can serve. */
 #define INTERVAL_MIN_NS UINT64_C(20000)
 
@@ -37,26 +37,6 @@ enum {
 #define CONFIG_ENABLE   BIT(0)
 #define CONFIG_LEGACY   BIT(1)
 #define CONFIG_WRITABLE (CONFIG_ENABLE | CONFIG_LEGACY)
-
-#define TIMER_LEVEL       BIT(1)
-#define TIMER_ENABLE      BIT(2)
-#define TIMER_PERIODIC    BIT(3)
-#define TIMER_CAPABLE     (BIT(4) | BIT(5)) /* periodic, 64 bits */
-#define TIMER_SET         BIT(6)            /* the next write sets the comparator itself, too */
-#define TIMER_32BIT       BIT(8)
-#define TIMER_ROUTE       (UINT64_C(31) << 9)
-#define TIMER_ROUTE_SHIFT 9
-#define TIMER_WRITABLE \
-    (TIMER_LEVEL | TIMER_ENABLE | TIMER_PERIODIC | TIMER_SET | TIMER_32BIT | TIMER_ROUTE)
-/* GSIs that nobody else drives: 16 to 19 are PCI's, those below are the ISA devices'. */
-#define ROUTES (BIT(20) | BIT(21) | BIT(22) | BIT(23))
-
-struct hpet_timer {
-    uint32_t config; /* TIMER_WRITABLE bits */
-    uint64_t comparator, period;
-    uint64_t match; /* counter at which it fires next, beyond 32 bits as well; or NEVER */
-    bool raised;    /* edge-triggered: the line has been high since it fired */
-};
 
 struct hpet {
     struct device device;
@@ -86,16 +66,15 @@ static int timer_gsi(const struct hpet *hpet, unsigned number)
 {
     if (replaces_legacy(hpet) && number < HPET_LEGACY_COUNT)
         return legacy_gsi[number];
-    unsigned route = (hpet->timers[number].config & TIMER_ROUTE) >> TIMER_ROUTE_SHIFT;
-    return ROUTES >> route & 1 ? (int)route : -1;
+    return hpet_timer_route(&hpet->timers[number]);
 }
 
 static bool timer_asserts(const struct hpet *hpet, unsigned number)
 {
     const struct hpet_timer *timer = &hpet->timers[number];
-    if (!(hpet->config & CONFIG_ENABLE) || !(timer->config & TIMER_ENABLE))
+    if (!(hpet->config & CONFIG_ENABLE) || !(timer->config & HPET_TIMER_ENABLE))
         return false;
-    return timer->config & TIMER_LEVEL ? hpet->status >> number & 1 : timer->raised;
+    return timer->config & HPET_TIMER_LEVEL ? hpet->status >> number & 1 : timer->raised;
 }
 
 /* Drives every line that has changed. The caller holds the lock, so that levels arrive in order. */
@@ -132,52 +111,24 @@ static uint64_t counter_at(const struct hpet *hpet, uint64_t now)
 {
     if (!(hpet->config & CONFIG_ENABLE))
         return hpet->counter;
-    return hpet->counter + (now - hpet->counter_ns) / TICK_NS;
-}
-
-static uint64_t timer_mask(const struct hpet_timer *timer)
-{
-    return timer->config & TIMER_32BIT ? UINT32_MAX : UINT64_MAX;
-}
-
-/* Finds the next match behind `counter`. 32-bit timers match whenever the counter's low half comes
- * round; 64 bits take longer than the host will live. */
-static void timer_plan(struct hpet_timer *timer, uint64_t counter)
-{
-    uint64_t distance = timer->comparator - counter;
-    if (timer->config & TIMER_32BIT)
-        distance = ((distance - 1) & UINT32_MAX) + 1;
-    timer->match = counter + distance > counter ? counter + distance : NEVER;
+    return hpet->counter + (now - hpet->counter_ns) / HPET_TICK_NS;
 }
 
 static void plan_all(struct hpet *hpet, uint64_t counter)
 {
     for (unsigned i = 0; i < HPET_TIMER_COUNT; i++)
-        timer_plan(&hpet->timers[i], counter);
-}
-
-/* A periodic comparator moves on, past the periods that were missed; interrupts for those merge. */
-static void timer_repeat(struct hpet_timer *timer, uint64_t counter)
-{
-    if (!(timer->config & TIMER_PERIODIC) || !timer->period) {
-        timer_plan(timer, counter);
-        return;
-    }
-    uint64_t steps = 1 + (counter - timer->match) / timer->period;
-    uint64_t next = timer->match + steps * timer->period;
-    timer->comparator = next & timer_mask(timer);
-    timer->match = next > counter ? next : NEVER;
+        hpet_timer_plan(&hpet->timers[i], counter);
 }
 
 static void timer_fire(struct hpet *hpet, unsigned number)
 {
     struct hpet_timer *timer = &hpet->timers[number];
-    if (timer->config & TIMER_LEVEL) {
+    if (timer->config & HPET_TIMER_LEVEL) {
         hpet->status |= 1u << number;
     } else {
         timer->raised = false; /* an edge needs a low level before it */
         drive_lines(hpet);
-        timer->raised = timer->config & TIMER_ENABLE;
+        timer->raised = timer->config & HPET_TIMER_ENABLE;
     }
     drive_lines(hpet);
 }
@@ -191,34 +142,35 @@ static void advance(struct hpet *hpet, uint64_t now)
     for (unsigned i = 0; i < HPET_TIMER_COUNT; i++) {
         if (hpet->timers[i].match > counter)
             continue;
-        timer_repeat(&hpet->timers[i], counter);
+        hpet_timer_advance(&hpet->timers[i], counter);
         timer_fire(hpet, i);
     }
 }
 
-/* When the host's timer must look at a timer again, or NEVER. */
+/* When the host's timer must look at a comparator again, or HPET_NEVER. */
 static uint64_t timer_deadline(const struct hpet *hpet, const struct hpet_timer *timer,
                                uint64_t now)
 {
-    if (!(timer->config & TIMER_ENABLE) || timer->match == NEVER)
-        return NEVER;
+    if (!(timer->config & HPET_TIMER_ENABLE) || timer->match == HPET_NEVER)
+        return HPET_NEVER;
     uint64_t ticks = timer->match > hpet->counter ? timer->match - hpet->counter : 0;
     if (ticks > TICKS_MAX)
-        return NEVER;
-    uint64_t deadline = hpet->counter_ns + ticks * TICK_NS, earliest = now + INTERVAL_MIN_NS;
-    bool hurried = timer->config & TIMER_PERIODIC && timer->period < INTERVAL_MIN_NS / TICK_NS;
+        return HPET_NEVER;
+    uint64_t deadline = hpet->counter_ns + ticks * HPET_TICK_NS, earliest = now + INTERVAL_MIN_NS;
+    bool hurried =
+        timer->config & HPET_TIMER_PERIODIC && timer->period < INTERVAL_MIN_NS / HPET_TICK_NS;
     return hurried && deadline < earliest ? earliest : deadline;
 }
 
 /* Sets the host's timer to the nearest match that interrupts. */
 static void arm(struct hpet *hpet, uint64_t now)
 {
-    uint64_t nearest = NEVER;
+    uint64_t nearest = HPET_NEVER;
     for (unsigned i = 0; i < HPET_TIMER_COUNT && hpet->config & CONFIG_ENABLE; i++) {
         uint64_t deadline = timer_deadline(hpet, &hpet->timers[i], now);
         nearest = deadline < nearest ? deadline : nearest;
     }
-    if (nearest == NEVER)
+    if (nearest == HPET_NEVER)
         loop_timer_disarm(hpet->alarm);
     else
         loop_timer_arm(hpet->alarm, nearest);
@@ -236,13 +188,6 @@ static void hpet_expired(void *opaque)
 
 /* --- registers, 64 bits wide each --- */
 
-static uint64_t timer_read(const struct hpet_timer *timer, unsigned offset)
-{
-    if (offset == TIMER_CONFIG)
-        return (timer->config & ~TIMER_SET) | TIMER_CAPABLE | ROUTES << 32;
-    return offset == TIMER_COMPARATOR ? timer->comparator : 0;
-}
-
 static uint64_t register_read(const struct hpet *hpet, unsigned offset, uint64_t now)
 {
     unsigned number = (offset - REGISTER_TIMERS) / TIMER_SIZE;
@@ -258,7 +203,9 @@ static uint64_t register_read(const struct hpet *hpet, unsigned offset, uint64_t
     default:
         if (offset < REGISTER_TIMERS || number >= HPET_TIMER_COUNT)
             return 0;
-        return timer_read(&hpet->timers[number], offset % TIMER_SIZE);
+        if (offset % TIMER_SIZE == TIMER_CONFIG)
+            return hpet_timer_read_config(&hpet->timers[number]);
+        return offset % TIMER_SIZE == TIMER_COMPARATOR ? hpet->timers[number].comparator : 0;
     }
 }
 
@@ -292,31 +239,6 @@ static void write_counter(struct hpet *hpet, uint64_t value, uint64_t now)
     plan_all(hpet, value);
 }
 
-static void write_timer_config(struct hpet *hpet, unsigned number, uint64_t value)
-{
-    struct hpet_timer *timer = &hpet->timers[number];
-    uint64_t route = value >> TIMER_ROUTE_SHIFT & 31;
-    if (!(ROUTES >> route & 1)) /* a route that is not there does not read back */
-        value = (value & ~TIMER_ROUTE) | (timer->config & TIMER_ROUTE);
-    timer->config = value & TIMER_WRITABLE;
-    timer->comparator &= timer_mask(timer);
-    timer->period &= timer_mask(timer);
-    timer->raised = false;
-    if (!(timer->config & TIMER_LEVEL))
-        hpet->status &= ~(1u << number);
-}
-
-/* One write sets a periodic timer's period; after TIMER_SET it sets the comparator as well. */
-static void write_comparator(struct hpet_timer *timer, uint64_t value)
-{
-    value &= timer_mask(timer);
-    if (timer->config & TIMER_PERIODIC)
-        timer->period = value;
-    if (!(timer->config & TIMER_PERIODIC) || timer->config & TIMER_SET)
-        timer->comparator = value;
-    timer->config &= ~TIMER_SET;
-}
-
 static void write_timer(struct hpet *hpet, unsigned offset, uint64_t value, uint64_t mask,
                         uint64_t now)
 {
@@ -325,10 +247,12 @@ static void write_timer(struct hpet *hpet, unsigned offset, uint64_t value, uint
         return;
     struct hpet_timer *timer = &hpet->timers[number];
     if (offset % TIMER_SIZE == TIMER_CONFIG)
-        write_timer_config(hpet, number, (timer->config & ~mask) | value);
+        hpet_timer_write_config(timer, value, mask);
     else if (offset % TIMER_SIZE == TIMER_COMPARATOR)
-        write_comparator(timer, (timer->comparator & ~mask) | value);
-    timer_plan(timer, counter_at(hpet, now));
+        hpet_timer_write_comparator(timer, value, mask);
+    if (!(timer->config & HPET_TIMER_LEVEL)) /* edges have no status */
+        hpet->status &= ~(1u << number);
+    hpet_timer_plan(timer, counter_at(hpet, now));
 }
 
 /* value and mask: what is written, and where, of the register's eight bytes. */
@@ -369,7 +293,7 @@ static void hpet_reset(struct device *device)
     hpet->config = hpet->status = 0;
     hpet->counter = 0;
     for (unsigned i = 0; i < HPET_TIMER_COUNT; i++)
-        hpet->timers[i] = (struct hpet_timer){.comparator = UINT64_MAX, .match = NEVER};
+        hpet_timer_reset(&hpet->timers[i]);
     drive_lines(hpet);
     arm(hpet, 0);
     pthread_mutex_unlock(&hpet->lock);
@@ -401,7 +325,7 @@ static int hpet_after_load(struct device *device, struct error *error)
     hpet->counter_ns = clock_monotonic_ns();
     hpet->config &= CONFIG_WRITABLE;
     for (unsigned i = 0; i < HPET_TIMER_COUNT; i++)
-        hpet->timers[i].config &= TIMER_WRITABLE;
+        hpet_timer_after_load(&hpet->timers[i]);
     arm(hpet, 0);
     pthread_mutex_unlock(&hpet->lock);
     return 0;
@@ -413,14 +337,8 @@ static const struct device_ops hpet_ops = {
     .before_save = hpet_before_save,
     .after_load = hpet_after_load,
 };
-static const struct state_field timer_fields[] = {
-    STATE_FIELD(struct hpet_timer, config), STATE_FIELD(struct hpet_timer, comparator),
-    STATE_FIELD(struct hpet_timer, period), STATE_FIELD(struct hpet_timer, match),
-    STATE_FIELD(struct hpet_timer, raised),
-};
-static const struct state_table timer_state = STATE_TABLE("hpet-timer", 1, timer_fields);
 static const struct state_field hpet_fields[] = {
-    STATE_STRUCT_ARRAY(struct hpet, timers, &timer_state),
+    STATE_STRUCT_ARRAY(struct hpet, timers, &hpet_timer_state),
     STATE_FIELD(struct hpet, config),
     STATE_FIELD(struct hpet, status),
     STATE_FIELD(struct hpet, counter),

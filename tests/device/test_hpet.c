@@ -178,6 +178,22 @@ static void test_periodic_with_a_first_match_of_its_own(void **state)
     assert_int_equal(board->rises[20], 3);
 }
 
+/* A period written in halves, after the counter has outgrown 32 bits. */
+static void test_half_of_a_period(void **state)
+{
+    struct board *board = *state;
+    put(board, COUNTER, BIT(33));
+    put(board, T_CONFIG(0), PERIODIC_TIMER);
+    put(board, COMPARATOR(0), BIT(33) + 5000);
+    put(board, T_CONFIG(0), PERIODIC_TIMER & ~T_SET);
+    bus_write(&board->bus, BUS_MMIO, HPET_ADDRESS + COMPARATOR(0) + 4, 0, 4);
+    bus_write(&board->bus, BUS_MMIO, HPET_ADDRESS + COMPARATOR(0), 10000, 4);
+    put(board, CONFIG, ENABLE);
+    fake_time_advance(TICKS(25000));
+    assert_int_equal(board->rises[20], 3);
+    assert_int_equal(get(board, COMPARATOR(0)), BIT(33) + 35000);
+}
+
 /* Periods that the host missed are skipped: one interrupt, and no drift. */
 static void test_missed_periods_merge(void **state)
 {
@@ -311,6 +327,7 @@ int main(void)
         HPET_TEST(test_status_without_interrupt),
         HPET_TEST(test_periodic),
         HPET_TEST(test_periodic_with_a_first_match_of_its_own),
+        HPET_TEST(test_half_of_a_period),
         HPET_TEST(test_missed_periods_merge),
         HPET_TEST(test_shortest_period_is_limited),
         HPET_TEST(test_unknown_route_does_not_read_back),

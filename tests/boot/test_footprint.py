@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an idle machine costs its host: time of a core, and memory beyond the pages that the guest has touched."""
+
+import glob
+import os
+import re
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.machine import Machine, linux_arguments  # noqa: E402
+
+PROMPT = r"nacre:\S+# "
+BOOT_SECONDS = 60
+SETTLE_SECONDS = 3  # the kernel's late work after the prompt
+IDLE_SECONDS = 6
+CORE_PERCENT = 1
+OVERHEAD_MEGABYTES = 16
+GUEST_MEMORY = "memfd:nacre-ram"
+
+
+def processor_nanoseconds(pid):
+    """What all threads have run so far; they are never gone while the machine runs."""
+    total = 0
+    for path in glob.glob(f"/proc/{pid}/task/*/schedstat"):
+        with open(path) as file:
+            total += int(file.read().split()[0])
+    return total
+
+
+def resident_megabytes(pid):
+    """(guest memory, everything else): proportional, as pages mapped twice and libraries in use elsewhere count once."""
+    guest = other = 0
+    with open(f"/proc/{pid}/smaps") as file:
+        name = ""
+        for line in file:
+            if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
+                name = line.split(maxsplit=5)[5] if len(line.split()) > 5 else ""
+            elif line.startswith("Pss:"):
+                size = int(line.split()[1]) / 1024
+                if GUEST_MEMORY in name:
+                    guest += size
+                else:
+                    other += size
+    return guest, other
+
+
+class Footprint(unittest.TestCase):
+    def test_idle_machine(self):
+        machine = Machine(linux_arguments(append="quiet"))
+        self.addCleanup(machine.close)
+        machine.expect(PROMPT, BOOT_SECONDS)
+        time.sleep(SETTLE_SECONDS)
+        pid = machine.process.pid
+        before, start = processor_nanoseconds(pid), time.monotonic_ns()
+        time.sleep(IDLE_SECONDS)
+        used = processor_nanoseconds(pid) - before
+        percent = 100 * used / (time.monotonic_ns() - start)
+        guest, other = resident_megabytes(pid)
+        with self.subTest("processor"):
+            self.assertGreater(used, 0)
+            self.assertLess(percent, CORE_PERCENT)
+        with self.subTest("memory"):
+            self.assertGreater(guest, OVERHEAD_MEGABYTES)  # found by its name
+            self.assertLess(other, OVERHEAD_MEGABYTES)
+
+
+if __name__ == "__main__":
+    unittest.main()
