@@ -3,6 +3,8 @@
  * overrides with limits. */
 #include "code.h"
 
+#include <string.h>
+
 #define NON_CANONICAL UINT64_C(0x0000800000000000)
 
 enum { DATA = 0x20000 };
@@ -97,6 +99,53 @@ static void test_string_override(void **state)
     assert_int_equal(CODE_RUN(bare, 0x64, 0x6e), VECTOR_GP); /* outsb dx, fs:[esi] */
 }
 
+/* A comparison and the jump behind it are one handler: it must decide as SETcc does by the flags.
+ */
+static void test_compare_and_jump(void **state)
+{
+    static const struct {
+        uint8_t bytes[6];
+        unsigned size, immediate; /* of the instruction; bytes of an immediate at its end */
+    } comparisons[] = {
+        {{0x39, 0xc8}, 2, 0},       /* cmp eax, ecx */
+        {{0x48, 0x39, 0xc8}, 3, 0}, /* cmp rax, rcx */
+        {{0x3d}, 5, 4},             /* cmp eax, imm32 */
+        {{0x48, 0x3d}, 6, 4},       /* cmp rax, imm32 */
+        {{0x48, 0x83, 0xf8}, 4, 1}, /* cmp rax, imm8 */
+        {{0x85, 0xc8}, 2, 0},       /* test eax, ecx */
+        {{0x48, 0x85, 0xc8}, 3, 0}, /* test rax, rcx */
+        {{0x66, 0x39, 0xc8}, 3, 0}, /* cmp ax, cx */
+    };
+    static const uint64_t values[] = {
+        0, 1, 0x7f, 0x7fffffff, 0x80000000, UINT64_C(0x7fffffffffffffff), BIT(63), ~UINT64_C(0)};
+    struct bare *bare = *state;
+    struct vcpu *vcpu = bare->vcpu;
+    for (unsigned i = 0; i < ARRAY_SIZE(comparisons); i++)
+        for (unsigned condition = 0; condition < 16; condition++)
+            for (unsigned pair = 0; pair < 64; pair++) {
+                unsigned size = comparisons[i].size, at = 0;
+                uint8_t compare[6], code[32];
+                memcpy(compare, comparisons[i].bytes, sizeof(compare));
+                store_le(compare + size - comparisons[i].immediate, values[pair % 8],
+                         comparisons[i].immediate);
+                const uint8_t set[] = {0x0f, (uint8_t)(0x90 | condition), 0xc2, /* setcc dl */
+                                       0xb6, 1};                                /* mov dh, 1 */
+                const uint8_t jump[] = {(uint8_t)(0x70 | condition), 2,         /* jcc +2 */
+                                        0xb6, 0};                               /* mov dh, 0 */
+                memcpy(code, compare, size);
+                memcpy(code + (at = size), set, sizeof(set));
+                memcpy(code + (at += sizeof(set)), compare, size);
+                memcpy(code + (at += size), jump, sizeof(jump));
+                vcpu->registers[GPR_RAX] = values[pair / 8];
+                vcpu->registers[GPR_RCX] = values[pair % 8];
+                assert_int_equal(code_run(bare, code, at + sizeof(jump)), CODE_END);
+                uint64_t result = vcpu->registers[GPR_RDX];
+                if ((result & 0xff) != (result >> 8 & 0xff))
+                    print_message("comparison %u, condition %u, pair %u\n", i, condition, pair);
+                assert_int_equal(result & 0xff, result >> 8 & 0xff);
+            }
+}
+
 /* CR0.AM and RFLAGS.AC at level 3: every access must be aligned. APM vol. 2 §8.2.18 */
 static void test_alignment_checks(void **state)
 {
@@ -158,6 +207,7 @@ int main(void)
         TEST(test_resume_flag, long),
         TEST(test_xlat_override, long),
         TEST(test_string_override, protected),
+        TEST(test_compare_and_jump, long),
         TEST(test_alignment_checks, long),
         TEST(test_alignment_priority, long),
     };

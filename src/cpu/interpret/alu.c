@@ -4,85 +4,10 @@
  * generic function an operation does the arithmetic; macros make a handler for each size and form
  * of it.
  */
+#include "cpu/interpret/alu.h"
+
+#include "cpu/interpret/fused.h"
 #include "cpu/interpret/operand.h"
-
-/* Operation bodies on `type` (unsigned) with its signed twin; each returns the result and sets the
- * flags. */
-#define DEFINE_ARITHMETIC(bits)                                                                    \
-    static inline uint##bits##_t add##bits(struct vcpu *vcpu, uint##bits##_t a, uint##bits##_t b)  \
-    {                                                                                              \
-        uint##bits##_t result = (uint##bits##_t)(a + b);                                           \
-        uint64_t carries = (a & b) | ((a | b) & ~(uint64_t)result);                                \
-        flags_set(vcpu, (int##bits##_t)result, flags_auxiliary(carries, bits));                    \
-        return result;                                                                             \
-    }                                                                                              \
-    static inline uint##bits##_t adc##bits(struct vcpu *vcpu, uint##bits##_t a, uint##bits##_t b)  \
-    {                                                                                              \
-        uint##bits##_t result = (uint##bits##_t)(a + b + flag_carry(vcpu));                        \
-        uint64_t carries = (a & b) | ((a | b) & ~(uint64_t)result);                                \
-        flags_set(vcpu, (int##bits##_t)result, flags_auxiliary(carries, bits));                    \
-        return result;                                                                             \
-    }                                                                                              \
-    static inline uint##bits##_t sub##bits(struct vcpu *vcpu, uint##bits##_t a, uint##bits##_t b)  \
-    {                                                                                              \
-        uint##bits##_t result = (uint##bits##_t)(a - b);                                           \
-        uint64_t carries = (~(uint64_t)a & b) | ((~(uint64_t)a | b) & result);                     \
-        flags_set(vcpu, (int##bits##_t)result, flags_auxiliary(carries, bits));                    \
-        return result;                                                                             \
-    }                                                                                              \
-    static inline uint##bits##_t sbb##bits(struct vcpu *vcpu, uint##bits##_t a, uint##bits##_t b)  \
-    {                                                                                              \
-        uint##bits##_t result = (uint##bits##_t)(a - b - flag_carry(vcpu));                        \
-        uint64_t carries = (~(uint64_t)a & b) | ((~(uint64_t)a | b) & result);                     \
-        flags_set(vcpu, (int##bits##_t)result, flags_auxiliary(carries, bits));                    \
-        return result;                                                                             \
-    }                                                                                              \
-    static inline uint##bits##_t and##bits(struct vcpu *vcpu, uint##bits##_t a, uint##bits##_t b)  \
-    {                                                                                              \
-        uint##bits##_t result = a & b;                                                             \
-        flags_set_logic(vcpu, (int##bits##_t)result);                                              \
-        return result;                                                                             \
-    }                                                                                              \
-    static inline uint##bits##_t or ##bits(struct vcpu *vcpu, uint##bits##_t a, uint##bits##_t b)  \
-    {                                                                                              \
-        uint##bits##_t result = a | b;                                                             \
-        flags_set_logic(vcpu, (int##bits##_t)result);                                              \
-        return result;                                                                             \
-    }                                                                                              \
-    static inline uint##bits##_t xor ##bits(struct vcpu *vcpu, uint##bits##_t a, uint##bits##_t b) \
-    {                                                                                              \
-        uint##bits##_t result = a ^ b;                                                             \
-        flags_set_logic(vcpu, (int##bits##_t)result);                                              \
-        return result;                                                                             \
-    }                                                                                              \
-    /* INC and DEC leave CF alone. */                                                              \
-    static inline uint##bits##_t inc##bits(struct vcpu *vcpu, uint##bits##_t a)                    \
-    {                                                                                              \
-        bool carry = flag_carry(vcpu);                                                             \
-        uint##bits##_t result = add##bits(vcpu, a, 1);                                             \
-        flags_set_carry(vcpu, carry);                                                              \
-        return result;                                                                             \
-    }                                                                                              \
-    static inline uint##bits##_t dec##bits(struct vcpu *vcpu, uint##bits##_t a)                    \
-    {                                                                                              \
-        bool carry = flag_carry(vcpu);                                                             \
-        uint##bits##_t result = sub##bits(vcpu, a, 1);                                             \
-        flags_set_carry(vcpu, carry);                                                              \
-        return result;                                                                             \
-    }                                                                                              \
-    static inline uint##bits##_t neg##bits(struct vcpu *vcpu, uint##bits##_t a)                    \
-    {                                                                                              \
-        return sub##bits(vcpu, 0, a);                                                              \
-    }                                                                                              \
-    static inline uint##bits##_t not ##bits(struct vcpu * vcpu, uint##bits##_t a)                  \
-    {                                                                                              \
-        return (uint##bits##_t) ~a;                                                                \
-    }
-
-DEFINE_ARITHMETIC(8)
-DEFINE_ARITHMETIC(16)
-DEFINE_ARITHMETIC(32)
-DEFINE_ARITHMETIC(64)
 
 /* Handlers of a two-operand instruction that writes its destination. */
 #define DEFINE_BINARY(name, bits)                                                                 \
@@ -278,5 +203,7 @@ op_handler *select_alu(struct selection *selection)
     if (instruction == ALU_XOR && form == FORM_REGISTER_REGISTER && op->destination == op->source &&
         size >= 4)
         return clear32;
+    if (instruction == ALU_CMP || instruction == ALU_TEST)
+        selection->compare = fused_compare(instruction == ALU_TEST, form, size);
     return handlers[instruction][form][size_index(size)];
 }

@@ -4,34 +4,11 @@
  * whose target lies in the same page is chained: the next time it goes straight to the target's
  * ops. Others find their target in the jump cache.
  */
-#include "cpu/exception.h"
-#include "cpu/interpret/block.h"
+#include "cpu/interpret/branch.h"
+
+#include "cpu/interpret/fused.h"
 #include "cpu/interpret/operand.h"
 #include "cpu/interpret/stack.h"
-
-/* Wraps a near target to the operand size; false (with #GP) when it cannot be reached. */
-static bool branch_check(struct vcpu *vcpu, uint64_t target)
-{
-    if (likely(vcpu->code_mode & CODE_MODE_LONG))
-        return likely(address_is_canonical(target)) || raise_error(vcpu, VECTOR_GP, 0);
-    return target <= vcpu->segments[SEG_CS].limit || raise_error(vcpu, VECTOR_GP, 0);
-}
-
-/* Runs the block at vcpu->rip: straight on where the compiler makes tail calls and nothing else
- * asks for a look, else by the loop. */
-static inline __attribute__((always_inline)) void branch_enter(struct vcpu *vcpu,
-                                                               struct block *block)
-{
-#ifdef NACRE_TAIL_CALLS
-    uint64_t count = vcpu->instruction_count + block->op_count;
-    if (likely(!atomic_load_explicit(&vcpu->requests, memory_order_relaxed)) &&
-        likely(count <= vcpu->instruction_budget)) {
-        vcpu_count(vcpu, block->op_count);
-        vcpu->registers[REGISTER_BLOCK] = vcpu->rip;
-        return block->ops[0].run(vcpu, block->ops);
-    }
-#endif
-}
 
 /* To vcpu->rip by the jump cache. Code with limits goes by the loop, which looks at them. */
 static inline __attribute__((always_inline)) void branch_by_cache(struct vcpu *vcpu)
@@ -45,21 +22,11 @@ static inline __attribute__((always_inline)) void branch_by_cache(struct vcpu *v
         return branch_enter(vcpu, block);
 }
 
-/* A direct branch to another page, or to one in its own that the loop shall chain. */
-static __attribute__((noinline)) void branch_unchained(struct vcpu *vcpu, const struct op *op)
+void branch_unchained(struct vcpu *vcpu, const struct op *op)
 {
     if ((vcpu->registers[REGISTER_BLOCK] ^ vcpu->rip) & PAGE_MASK)
         return branch_by_cache(vcpu);
     interpreter_of(vcpu)->chain_from = op;
-}
-
-static inline __attribute__((always_inline)) void branch_chain(struct vcpu *vcpu,
-                                                               const struct op *op, uint64_t target)
-{
-    vcpu->rip = target;
-    if (likely(op->target != NULL))
-        return branch_enter(vcpu, op->target);
-    return branch_unchained(vcpu, op);
 }
 
 static inline __attribute__((always_inline)) void branch_indirect(struct vcpu *vcpu,
@@ -67,15 +34,6 @@ static inline __attribute__((always_inline)) void branch_indirect(struct vcpu *v
 {
     vcpu->rip = target;
     return branch_by_cache(vcpu);
-}
-
-/* Target of a relative branch; immediate holds the displacement, operand_size the width of rIP. */
-static inline uint64_t branch_target(const struct vcpu *vcpu, const struct op *op)
-{
-    uint64_t target = op_rip(vcpu, op) + op->length + op->immediate;
-    if (likely(op->operand_size == 8))
-        return target;
-    return op->operand_size == 4 ? (uint32_t)target : (uint16_t)target;
 }
 
 void block_end(struct vcpu *vcpu, const struct op *op)
@@ -301,5 +259,6 @@ op_handler *select_branch(struct selection *selection)
     }
     if (instruction->meta.category != ZYDIS_CATEGORY_COND_BR)
         return NULL;
+    fused_select(selection, instruction->opcode & 0xf);
     return relative(selection, conditionals[instruction->opcode & 0xf]);
 }

@@ -218,6 +218,8 @@ static enum decode_result decode_one(struct selection *selection, const ZydisDec
         return DECODE_OK;
     }
     selection->bytes = fetch->bytes;
+    selection->compare_before = selection->compare;
+    selection->compare = 0;
     prefill(selection, offset);
     op_handler *handler = choose_handler(selection);
     if (!handler)

@@ -21,7 +21,8 @@ struct selection {
     struct op
         *op; /* prefilled: offset, length, flags, memory operand fields, operand_size, immediate */
     int memory_operand; /* index into operands of the explicit memory operand, or -1 */
-    bool ends_block;    /* set by the group: no instruction after this one in the block */
+    unsigned compare, compare_before; /* this instruction and the one before it: see fused.h */
+    bool ends_block; /* set by the group: no instruction after this one in the block */
 };
 
 typedef op_handler *select_function(struct selection *selection);
