@@ -3,8 +3,6 @@
 
 #include "base/bits.h"
 
-#include <unistd.h>
-
 static void look_at_console(struct jail_config *config, const struct console_config *console,
                             const char **socket)
 {
@@ -14,8 +12,6 @@ static void look_at_console(struct jail_config *config, const struct console_con
         config->needs |= JAIL_NEED_UNIX_SERVER;
         *socket = console->path;
     }
-    if (console_is_stdio(console) && isatty(STDIN_FILENO))
-        config->before_exit = console_rescue_terminal;
 }
 
 int run_jail_create(const struct run_options *options, struct log *log, struct jail **jail,

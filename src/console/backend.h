@@ -15,6 +15,8 @@ struct console_ops {
     bool can_serve;   /* name:PATH,server */
     size_t size;      /* of the struct that begins with struct console */
     size_t output_max;
+    /* At creation, before any thread is made. Optional. */
+    void (*prepare)(struct console *console);
     /* Opens and calls console_attach(), now or whenever somebody comes. -errno with *error. */
     int (*connect)(struct console *console, struct error *error);
     /* The other end has gone: its descriptors are detached already. Optional. */

@@ -195,10 +195,13 @@ struct console *console_create(const struct console_config *config, struct loop 
     console->quit_opaque = opaque;
     console->input_fd = -1;
     console->output = output_create(loop, config->ops->output_max, error);
-    if (console->output)
-        return console;
-    free(console);
-    return NULL;
+    if (!console->output) {
+        free(console);
+        return NULL;
+    }
+    if (console->ops->prepare)
+        console->ops->prepare(console);
+    return console;
 }
 
 void console_bind(struct console *console, const struct console_sink *sink)

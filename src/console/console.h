@@ -80,9 +80,6 @@ void console_size_changed(struct console *console);
 void console_restore(struct console *console);
 void console_take_again(struct console *console);
 
-/* For a signal handler: makes a terminal that was raw usable again. */
-void console_rescue_terminal(void);
-
 /* Writes what waits, restores, closes. No vcpu may run any more. */
 void console_destroy(struct console *console);
 

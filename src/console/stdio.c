@@ -5,9 +5,9 @@
  */
 #include "base/bits.h"
 #include "console/backend.h"
+#include "console/watcher.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <termios.h>
@@ -17,47 +17,16 @@
 
 struct stdio_console {
     struct console console;
-    bool raw, escaped;
+    bool is_terminal, raw, escaped;
     struct termios saved;
+    int watcher; /* of is_terminal */
 };
-
-static const int fatal_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGQUIT, SIGTRAP};
-
-/* A handler cannot reach the saved settings without global state: it sets what raw mode cleared. */
-void console_rescue_terminal(void)
-{
-    struct termios settings;
-    if (tcgetattr(STDIN_FILENO, &settings) == 0) {
-        settings.c_iflag |= ICRNL | IXON | BRKINT;
-        settings.c_oflag |= OPOST;
-        settings.c_lflag |= ICANON | ECHO | ISIG | IEXTEN;
-        tcsetattr(STDIN_FILENO, TCSANOW, &settings);
-    }
-}
-
-/* nacre itself has crashed. SA_RESETHAND: the second raise ends the process with the right status.
- */
-static void restore_and_die(int number)
-{
-    console_rescue_terminal();
-    raise(number);
-}
-
-static void catch_crashes(void)
-{
-    const struct sigaction action = {.sa_handler = restore_and_die,
-                                     .sa_flags = (int)SA_RESETHAND | SA_NODEFER};
-    for (unsigned i = 0; i < ARRAY_SIZE(fatal_signals); i++)
-        sigaction(fatal_signals[i], &action, NULL);
-}
 
 static int make_raw(struct stdio_console *terminal)
 {
-    struct termios raw;
-    if (tcgetattr(STDIN_FILENO, &terminal->saved) < 0)
-        return -1;
-    raw = terminal->saved;
+    struct termios raw = terminal->saved;
     cfmakeraw(&raw);
+    terminal_watcher_tell(terminal->watcher, true);
     if (tcsetattr(STDIN_FILENO, TCSANOW, &raw) < 0)
         return -1;
     terminal->raw = true;
@@ -110,12 +79,9 @@ static unsigned stdio_filter(struct console *console, uint8_t *bytes, unsigned c
 static int stdio_connect(struct console *console, struct error *error)
 {
     struct stdio_console *terminal = (struct stdio_console *)console;
-    if (isatty(STDIN_FILENO)) {
-        catch_crashes();
-        if (make_raw(terminal) < 0)
-            return error_set(error, errno, "--%s stdio: cannot set up the terminal: %s",
-                             console->config.option, strerror(errno));
-    }
+    if (terminal->is_terminal && make_raw(terminal) < 0)
+        return error_set(error, errno, "--%s stdio: cannot set up the terminal: %s",
+                         console->config.option, strerror(errno));
     console_attach(console, STDIN_FILENO, STDOUT_FILENO);
     return 0;
 }
@@ -130,18 +96,36 @@ static bool stdio_size(const struct console *console, uint16_t *columns, uint16_
     return true;
 }
 
+static void stdio_prepare(struct console *console)
+{
+    struct stdio_console *terminal = (struct stdio_console *)console;
+    terminal->is_terminal = tcgetattr(STDIN_FILENO, &terminal->saved) == 0;
+    if (terminal->is_terminal)
+        terminal->watcher = terminal_watcher_start(STDIN_FILENO, &terminal->saved);
+}
+
 static void stdio_restore(struct console *console)
 {
     struct stdio_console *terminal = (struct stdio_console *)console;
-    if (terminal->raw)
-        tcsetattr(STDIN_FILENO, TCSANOW, &terminal->saved);
+    if (!terminal->raw)
+        return;
+    tcsetattr(STDIN_FILENO, TCSANOW, &terminal->saved);
+    terminal_watcher_tell(terminal->watcher, false);
     terminal->raw = false;
 }
 
 static void stdio_take_again(struct console *console)
 {
-    if (isatty(STDIN_FILENO))
-        make_raw((struct stdio_console *)console);
+    struct stdio_console *terminal = (struct stdio_console *)console;
+    if (terminal->is_terminal)
+        make_raw(terminal);
+}
+
+static void stdio_close(struct console *console)
+{
+    struct stdio_console *terminal = (struct stdio_console *)console;
+    if (terminal->is_terminal && terminal->watcher >= 0)
+        close(terminal->watcher);
 }
 
 const struct console_ops console_stdio = {
@@ -149,9 +133,11 @@ const struct console_ops console_stdio = {
     .word = "stdio",
     .size = sizeof(struct stdio_console),
     .output_max = MIB(16),
+    .prepare = stdio_prepare,
     .connect = stdio_connect,
     .filter = stdio_filter,
     .terminal_size = stdio_size,
     .restore = stdio_restore,
     .take_again = stdio_take_again,
+    .close = stdio_close,
 };

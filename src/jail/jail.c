@@ -186,7 +186,6 @@ struct jail *jail_create(const struct jail_config *config, struct error *error)
     jail->config = *config;
     jail->violation.mode = config->mode;
     jail->violation.exit_code = config->exit_code;
-    jail->violation.before_exit = config->before_exit;
     if (prepare(jail, error) == 0)
         return jail;
     jail_destroy(jail);

@@ -32,9 +32,7 @@ struct jail_config {
     unsigned needs; /* enum jail_need */
     /* Socket files that the loop's thread removes at the end; NULL where there is none. */
     const char *sockets[JAIL_SOCKETS_MAX];
-    int exit_code; /* of a process that broke out */
-    /* Before that exit, in a signal handler: makes the terminal usable. NULL: nothing to do. */
-    void (*before_exit)(void);
+    int exit_code;   /* of a process that broke out */
     struct log *log; /* may be NULL */
 };
 

@@ -55,7 +55,7 @@ const struct jail_rule jail_rules[] = {
     {CALL(gettid), ALL, "raise"},
     {CALL(tgkill), ALL, "raise; only this process", .own_process = true},
     {CALL(ioctl), ALL, "is it a terminal?", .argument_count = 1, ARGUMENTS(EQUAL(1, TCGETS))},
-    {CALL(ioctl), VMM, "the terminal's mode, restored after a crash", .argument_count = 2,
+    {CALL(ioctl), LOOP, "the terminal's mode", .argument_count = 2,
      ARGUMENTS(EQUAL(0, 0), EQUAL(1, TCSETS))},
     {CALL(exit), VMM, "the end of a thread"},
     {CALL(exit_group), ALL, "the end"},

@@ -137,11 +137,8 @@ static void violation(int signal_number, siginfo_t *info, void *context)
         return;
     int saved = errno;
     say(thread, info, registers);
-    if (thread->config->mode != JAIL_LOG || !can_carry_out(info)) {
-        if (thread->config->before_exit)
-            thread->config->before_exit();
+    if (thread->config->mode != JAIL_LOG || !can_carry_out(info))
         _exit(thread->config->exit_code);
-    }
     registers[REG_RAX] = nacre_jail_call(info->si_syscall, arguments);
     errno = saved;
 }

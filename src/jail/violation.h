@@ -14,7 +14,6 @@
 struct violation_config {
     enum jail_mode mode;
     int exit_code;
-    void (*before_exit)(void);
     char names[CALL_NUMBERS][CALL_NAME_MAX]; /* of system calls; "" where there is none */
 };
 

@@ -23,11 +23,14 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 NACRE = sys.argv.pop(1) if len(sys.argv) > 1 and os.path.exists(sys.argv[1]) else os.path.join(ROOT, "build", "nacre")
 LOAD_ADDRESS = 0x100000
 SECONDS = 30
+ENGINES = [line.split()[0] for line in subprocess.run([NACRE, "run", "--engine", "help"], capture_output=True, text=True).stdout.splitlines() if "not here" not in line][1:]
 
 SLEEP = bytes.fromhex("f4 eb fd")  # hlt; again
 POWER_OFF = bytes.fromhex("66ba0406 66b80034 66ef f4 ebfd")  # S5 to PM1a control
 RESET = bytes.fromhex("66baf90c b006 ee f4 ebfd")
 TRIPLE_FAULT = bytes.fromhex("6a00 6a00 0f011c24 cc")  # empty IDT, breakpoint
+# The FPU's own divide error, unmasked, with an empty IDT; CR4.OSFXSR, MXCSR without its masks, 1 / 0.
+DIVIDE = bytes.fromhex("6a00 6a00 0f011c24 0f20e0 0d00060000 0f22e0 6a00 0fae1424 0f57c9 b801000000 f30f2ac0 f30f5ec1 f4")
 PANIC = bytes.fromhex("66ba0505 b001 ee f4 ebfd")  # pvpanic
 # Until 'q': waits for a character, sends it back.
 ECHO = bytes.fromhex("66bafd03 ec a801 74f7 66baf803 ec ee 3c71 75ed") + POWER_OFF
@@ -59,6 +62,22 @@ class Case(unittest.TestCase):
     def nacre(self, *arguments, **more):
         more.setdefault("stdin", subprocess.DEVNULL)
         return subprocess.run([NACRE, *arguments], capture_output=True, timeout=SECONDS, **more)
+
+    def spawn(self, code, *arguments, **more):
+        """A machine that runs beside the test, and ends with it."""
+        more = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, **more}
+        command = [NACRE, "run", "--kernel", self.image(code), "--memory", "16M", *arguments]
+        process = subprocess.Popen(command, **more)
+
+        def end():
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stderr):
+                if pipe:
+                    pipe.close()
+
+        self.addCleanup(end)
+        return process
 
     def run_guest(self, code, *arguments, **more):
         return self.nacre("run", "--kernel", self.image(code), "--memory", "16M", *arguments, **more)
@@ -164,14 +183,10 @@ class Ends(Case):
 
     def test_signals(self):
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            process = subprocess.Popen(
-                [NACRE, "run", "--kernel", self.image(SLEEP), "--memory", "16M"],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            )  # fmt: skip
-            with process:
-                process.stderr.readline()  # the engine's line: it is up
-                process.send_signal(number)
-                self.assertEqual(process.wait(SECONDS), 128 + number)
+            process = self.spawn(SLEEP)
+            process.stderr.readline()  # the engine's line: it is up
+            process.send_signal(number)
+            self.assertEqual(process.wait(SECONDS), 128 + number)
 
     def test_statistics_at_the_end(self):
         result = self.run_guest(POWER_OFF, "--quiet", "--stats", "--cpus", "2", "--engine", "interpret")
@@ -180,16 +195,12 @@ class Ends(Case):
         self.assertRegex(result.stderr, rb"(?m)^vcpu 1: instructions: 0$")
 
     def test_statistics_while_it_runs(self):
-        process = subprocess.Popen(
-            [NACRE, "run", "--kernel", self.image(SLEEP), "--memory", "16M"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        with process:
-            process.stderr.readline()  # the engine's line: it is up
-            process.send_signal(signal.SIGUSR1)
-            self.assertRegex(process.stderr.readline(), rb"^vcpu 0: instructions: [0-9]+\r\n$")
-            process.terminate()
-            self.assertEqual(process.wait(SECONDS), 128 + signal.SIGTERM)
+        process = self.spawn(SLEEP)
+        process.stderr.readline()  # the engine's line: it is up
+        process.send_signal(signal.SIGUSR1)
+        self.assertRegex(process.stderr.readline(), rb"^vcpu 0: instructions: [0-9]+\r\n$")
+        process.terminate()
+        self.assertEqual(process.wait(SECONDS), 128 + signal.SIGTERM)
 
     def test_engines_take_turns(self):
         text = bytes(range(32, 113)) * 4 + b"q"
@@ -238,10 +249,7 @@ class Serial(Case):
     def test_reader_that_stops_reading_does_not_keep_the_machine(self):
         flood = bytes.fromhex("66baf803 b041 ee ebfd")
         reader, writer = os.pipe()
-        process = subprocess.Popen(
-            [NACRE, "run", "--kernel", self.image(flood), "--memory", "16M"],
-            stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        process = self.spawn(flood, stdout=writer, stderr=subprocess.DEVNULL)
         self.assertEqual(os.read(reader, 1), b"A")
         time.sleep(1)  # the pipe fills up
         process.terminate()
@@ -252,38 +260,28 @@ class Serial(Case):
 
     def test_input_that_has_ended_costs_nothing(self):
         """The event loop turned without end once the writer of a pipe was gone."""
-        process = subprocess.Popen(
-            [NACRE, "run", "--kernel", self.image(SLEEP), "--memory", "16M"],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        with process:
-            process.stderr.readline()
-            process.stdin.close()
-            time.sleep(0.2)
+        process = self.spawn(SLEEP, stdin=subprocess.PIPE)
+        process.stderr.readline()
+        process.stdin.close()
+        time.sleep(0.2)
 
-            def ticks():
-                with open(f"/proc/{process.pid}/stat") as file:
-                    return sum(map(int, file.read().rsplit(")")[1].split()[11:13]))
+        def ticks():
+            with open(f"/proc/{process.pid}/stat") as file:
+                return sum(map(int, file.read().rsplit(")")[1].split()[11:13]))
 
-            before = ticks()
-            time.sleep(1)
-            used = ticks() - before
-            process.terminate()
-            self.assertEqual(process.wait(SECONDS), 128 + signal.SIGTERM)
-            self.assertLess(used, 20)
+        before = ticks()
+        time.sleep(1)
+        used = ticks() - before
+        process.terminate()
+        self.assertEqual(process.wait(SECONDS), 128 + signal.SIGTERM)
+        self.assertLess(used, 20)
 
 
 class Consoles(Case):
     """The other ends that are not standard input and output."""
 
     def start(self, *arguments, code=ECHO):
-        process = subprocess.Popen(
-            [NACRE, "run", "--kernel", self.image(code), "--memory", "16M", *arguments],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        self.addCleanup(process.stderr.close)
-        self.addCleanup(lambda: process.poll() is None and process.kill())
-        return process
+        return self.spawn(code, *arguments, text=True)
 
     def echo(self, write, read, text):
         write(text)
@@ -380,19 +378,13 @@ class Messages(Case):
             self.assertEqual("debug: the guest asks for power-off" in text, debug, text)
 
     def test_name_is_seen_in_process_lists(self):
-        process = subprocess.Popen(
-            [NACRE, "run", "--kernel", self.image(SLEEP), "--memory", "16M", "--name", "db", "--cpus", "2"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        with process:
-            self.assertIn(b"nacre(db): engine", process.stderr.readline())
-            time.sleep(0.2)
-            names = set()
-            for task in os.listdir(f"/proc/{process.pid}/task"):
-                with open(f"/proc/{process.pid}/task/{task}/comm") as file:
-                    names.add(file.read().strip())
-            process.terminate()
-            process.wait(SECONDS)
+        process = self.spawn(SLEEP, "--name", "db", "--cpus", "2")
+        self.assertIn(b"nacre(db): engine", process.stderr.readline())
+        time.sleep(0.2)
+        names = set()
+        for task in os.listdir(f"/proc/{process.pid}/task"):
+            with open(f"/proc/{process.pid}/task/{task}/comm") as file:
+                names.add(file.read().strip())
         self.assertLessEqual({"nacre:db", "vcpu0", "vcpu1"}, names)
 
 
@@ -444,12 +436,8 @@ class Terminal(Case):
         self.addCleanup(os.close, self.theirs)
         self.before = termios.tcgetattr(self.theirs)
 
-    def start(self, code):
-        process = subprocess.Popen(
-            [NACRE, "run", "--kernel", self.image(code), "--memory", "16M"],
-            stdin=self.theirs, stdout=self.theirs, stderr=self.theirs,
-        )  # fmt: skip
-        self.addCleanup(lambda: process.poll() is None and process.kill())
+    def start(self, code, *arguments):
+        process = self.spawn(code, *arguments, stdin=self.theirs, stdout=self.theirs, stderr=self.theirs)
         self.wait_for(lambda: not termios.tcgetattr(self.theirs)[3] & termios.ICANON)
         return process
 
@@ -499,18 +487,26 @@ class Terminal(Case):
         self.read_until(b"on, q")
         self.check_end(process, 0)
 
-    def test_restored_after_a_crash(self):
-        process = self.start(SLEEP)
-        process.send_signal(signal.SIGSEGV)
-        self.assertEqual(process.wait(SECONDS), -signal.SIGSEGV)
-        settings = termios.tcgetattr(self.theirs)
-        self.assertTrue(settings[3] & termios.ICANON and settings[3] & termios.ECHO)
+    def test_restored_after_sudden_ends(self):
+        """Also when nacre has no say any more; the translator's handlers of faults were replaced."""
+        for number in (signal.SIGSEGV, signal.SIGFPE, signal.SIGABRT, signal.SIGKILL):
+            for engine in ENGINES:
+                with self.subTest(number=number, engine=engine):
+                    process = self.start(SLEEP, "--engine", engine)
+                    process.send_signal(number)
+                    self.assertLess(process.wait(SECONDS), 0)
+                    self.wait_for(lambda: termios.tcgetattr(self.theirs) == self.before)
+
+    def test_divide_error_stays_in_the_guest(self):
+        for engine in ENGINES:
+            with self.subTest(engine=engine):
+                process = self.spawn(
+                    DIVIDE, "--engine", engine, stdin=self.theirs, stdout=self.theirs, stderr=self.theirs
+                )
+                self.check_end(process, 3)
 
     def test_restored_after_triple_fault(self):
-        process = subprocess.Popen(
-            [NACRE, "run", "--kernel", self.image(TRIPLE_FAULT), "--memory", "16M"],
-            stdin=self.theirs, stdout=self.theirs, stderr=self.theirs,
-        )  # fmt: skip
+        process = self.spawn(TRIPLE_FAULT, stdin=self.theirs, stdout=self.theirs, stderr=self.theirs)
         self.check_end(process, 3)
 
 
