@@ -124,6 +124,18 @@ static bool is_legacy_prefix(uint8_t byte)
     }
 }
 
+static bool is_rex(uint8_t byte)
+{
+    return (byte & 0xf0) == 0x40;
+}
+
+/* A REX byte counts only right before the opcode: one with another prefix behind it says nothing,
+ * and must not be kept, for the register bits would be lost in its place. */
+static bool is_dead_rex(const uint8_t *bytes)
+{
+    return is_rex(bytes[0]) && (is_legacy_prefix(bytes[1]) || is_rex(bytes[1]));
+}
+
 static bool is_kept_prefix(uint8_t byte)
 {
     return byte == 0x66 || byte == 0xf0 || byte == 0xf2 || byte == 0xf3;
@@ -137,10 +149,10 @@ static void emit_legacy(struct emitter *emitter, const struct instruction *instr
     const uint8_t *bytes = instruction->bytes;
     unsigned at = 0;
     uint8_t old_rex = 0;
-    for (; is_legacy_prefix(bytes[at]); at++)
+    for (; is_legacy_prefix(bytes[at]) || is_dead_rex(bytes + at); at++)
         if (is_kept_prefix(bytes[at]))
             emit_byte(emitter, bytes[at]);
-    if ((bytes[at] & 0xf0) == 0x40)
+    if (is_rex(bytes[at]))
         old_rex = bytes[at++];
     bool has_modrm = decoded->attributes & ZYDIS_ATTRIB_HAS_MODRM;
     unsigned reg = 0, rm = 0;
