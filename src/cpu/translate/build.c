@@ -2,6 +2,7 @@
 #include "cpu/translate/build.h"
 
 #include "cpu/interpret/single.h"
+#include "cpu/translate/check.h"
 #include "cpu/translate/rewrite.h"
 
 struct site *build_site(struct builder *builder, enum site_kind kind)
@@ -333,6 +334,27 @@ static void build_body(struct builder *builder)
     build_detours(builder);
 }
 
+/* The second opinion. A refusal is a defect of the translator: it is said once, and counted. */
+static bool code_is_allowed(struct builder *builder, const struct translation *translation)
+{
+    struct translator *translator = builder->translator;
+    struct check_refusal refusal;
+    if (check_translation(translator->checker, translator, translation, builder->emitter.bytes,
+                          &refusal))
+        return true;
+    if (translator->refused++)
+        return false;
+    char bytes[3 * sizeof(refusal.bytes) + 1];
+    for (unsigned i = 0; i < sizeof(refusal.bytes); i++)
+        (void)snprintf(bytes + 3 * (size_t)i, 4, " %02x", refusal.bytes[i]);
+    log_message(builder->vcpu->bus->log, LOG_ERROR,
+                "translator: refused its own code for guest address %#llx: %s at byte %u:%s; "
+                "such code is interpreted; please report this",
+                (unsigned long long)translation->gpa, check_rule_text(refusal.rule), refusal.offset,
+                bytes);
+    return false;
+}
+
 /* Copies what the builder has made into memory that stays. */
 static bool settle(struct builder *builder, struct translation *translation)
 {
@@ -353,9 +375,11 @@ static bool settle(struct builder *builder, struct translation *translation)
     memcpy(translation->marks, builder->marks, marks);
     translation->site_count = (uint16_t)builder->site_count;
     translation->instruction_count = (uint16_t)builder->scan->count;
-    memcpy(translator->writable + builder->start, builder->emitter.bytes, builder->emitter.length);
     translation->start = builder->start;
     translation->end = builder->start + builder->emitter.length;
+    if (!code_is_allowed(builder, translation))
+        return false;
+    memcpy(translator->writable + builder->start, builder->emitter.bytes, builder->emitter.length);
     translator->used = align_up(translation->end, 16);
     return true;
 }
@@ -364,11 +388,13 @@ struct translation *build_translation(struct translator *translator, struct vcpu
                                       const struct scan *scan, uint64_t gpa, uint32_t mode)
 {
     uint8_t code[SCAN_CODE_MAX];
+    const struct arena_mark mark = translator_mark(translator);
     struct translation *translation = translator_take(translator, sizeof(*translation));
     struct builder *builder = translator->builder;
     if (!translation)
         return NULL;
-    *translation = (struct translation){.gpa = gpa, .second_page = NO_PAGE, .mode = mode};
+    *translation = (struct translation){
+        .gpa = gpa, .second_page = NO_PAGE, .mode = mode, .xmm = scan->xmm, .x87 = scan->x87};
     *builder = (struct builder){
         .translator = translator,
         .vcpu = vcpu,
@@ -380,10 +406,10 @@ struct translation *build_translation(struct translator *translator, struct vcpu
     };
     build_entries(builder, translation);
     build_body(builder);
-    if (builder->emitter.overflow || !settle(builder, translation))
+    if (builder->emitter.overflow || !settle(builder, translation)) {
+        translator_release(translator, mark);
         return NULL;
-    translation->xmm = scan->xmm;
-    translation->x87 = scan->x87;
+    }
     translation_add(translator, translation);
     return translation;
 }

@@ -2,6 +2,7 @@
 #include "cpu/translate/cache.h"
 
 #include "cpu/translate/build.h"
+#include "cpu/translate/check.h"
 #include "cpu/translate/stubs.h"
 
 #include <errno.h>
@@ -57,7 +58,8 @@ struct translator *translator_create(uint64_t code_bytes, struct error *error)
     ZydisDecoderInit(&translator->decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
     translator->scan = scan_create();
     translator->builder = malloc(sizeof(struct builder));
-    bool memory = translator->scan && translator->builder;
+    translator->checker = checker_create();
+    bool memory = translator->scan && translator->builder && translator->checker;
     if (!memory || map_cache(translator, align_up(code_bytes, PAGE_SIZE), error) < 0) {
         if (!memory)
             error_set(error, ENOMEM, "translator: out of memory");
@@ -68,14 +70,27 @@ struct translator *translator_create(uint64_t code_bytes, struct error *error)
     return translator;
 }
 
-static void arena_free(struct translator *translator)
+struct arena_mark translator_mark(const struct translator *translator)
 {
-    while (translator->chunks) {
+    struct arena_chunk *chunk = translator->chunks;
+    return (struct arena_mark){chunk, chunk ? chunk->used : 0};
+}
+
+void translator_release(struct translator *translator, struct arena_mark mark)
+{
+    while (translator->chunks != mark.chunk) {
         struct arena_chunk *next = translator->chunks->next;
         free(translator->chunks);
         translator->chunks = next;
+        translator->arena_bytes -= ARENA_CHUNK;
     }
-    translator->arena_bytes = 0;
+    if (mark.chunk)
+        mark.chunk->used = mark.used;
+}
+
+static void arena_free(struct translator *translator)
+{
+    translator_release(translator, (struct arena_mark){NULL, 0});
 }
 
 void translator_destroy(struct translator *translator)
@@ -86,6 +101,7 @@ void translator_destroy(struct translator *translator)
     free(translator->ordered);
     scan_destroy(translator->scan);
     free(translator->builder);
+    checker_destroy(translator->checker);
     if (translator->writable)
         munmap(translator->writable, translator->size);
     if (translator->executable)

@@ -105,8 +105,10 @@ struct translator {
     struct vcpu_group *group;
     struct scan *scan; /* work areas of the translation being made */
     struct builder *builder;
+    struct checker *checker;
     _Atomic uint64_t flushes;
     uint64_t translations, instructions, dropped;
+    uint64_t refused; /* translations that the checker did not let pass */
     _Atomic uint64_t events[SITE_KIND_COUNT];
 };
 
@@ -125,6 +127,13 @@ struct translation *translation_find(const struct translator *translator, uint64
                                      uint32_t mode);
 /* Memory that lives until the cache is emptied; NULL: none left. */
 void *translator_take(struct translator *translator, size_t size);
+/* Gives back all that was taken since the mark was made, for a translation that came to nothing. */
+struct arena_mark {
+    struct arena_chunk *chunk;
+    size_t used;
+};
+struct arena_mark translator_mark(const struct translator *translator);
+void translator_release(struct translator *translator, struct arena_mark mark);
 /* Puts a finished translation (code at start..end) where it is found. */
 void translation_add(struct translator *translator, struct translation *translation);
 /* Lets the direct branch of `site` go straight to `to`. */

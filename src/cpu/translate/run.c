@@ -238,8 +238,8 @@ static void translate_stats(struct vcpu *vcpu, FILE *stream)
     fprintf(stream, "translations: %llu\ninstructions translated: %llu\nbytes of code: %u\n",
             (unsigned long long)translator->translations,
             (unsigned long long)translator->instructions, translator->used);
-    fprintf(stream, "translations dropped: %llu\ncache flushes: %llu\n",
-            (unsigned long long)translator->dropped,
+    fprintf(stream, "translations dropped: %llu\ntranslations refused: %llu\ncache flushes: %llu\n",
+            (unsigned long long)translator->dropped, (unsigned long long)translator->refused,
             (unsigned long long)atomic_load(&translator->flushes));
     for (unsigned i = 0; i < SITE_KIND_COUNT; i++)
         fprintf(stream, "%s: %llu\n", site_names[i],

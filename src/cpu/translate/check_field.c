@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The fields of struct vcpu that a single instruction may load a scratch register from, or store it
+ * to: mov r14/r15, gs:[constant] and back, 64 bits. */
+#include "cpu/translate/check_state.h"
+
+#define FIELD(field) ((uint32_t)offsetof(struct vcpu, field))
+
+enum { LOAD = 1, STORE = 2 };
+
+static const struct {
+    uint32_t offset;
+    uint8_t allowed; /* LOAD, STORE */
+} fields[] = {
+    {FIELD(registers[GPR_R14]), LOAD | STORE}, {FIELD(registers[GPR_R15]), LOAD | STORE},
+    {FIELD(translate.spill), LOAD | STORE},    {FIELD(translate.rip_page), LOAD},
+    {FIELD(segment_bases[SEG_FS]), LOAD},      {FIELD(segment_bases[SEG_GS]), LOAD},
+};
+
+static bool field_allows(uint32_t offset, uint8_t use)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(fields); i++)
+        if (fields[i].offset == offset)
+            return fields[i].allowed & use;
+    return false;
+}
+
+#define FIELD_LENGTH 9
+
+unsigned field_check(struct checker *checker)
+{
+    const uint8_t *bytes = checker->code + checker->at;
+    /* GS, REX.WR, the opcode, ModRM and SIB for R14 or R15 with an absolute displacement */
+    if (bytes[0] != 0x65 || bytes[1] != 0x4c || (bytes[2] != 0x89 && bytes[2] != 0x8b) ||
+        (bytes[3] | 8) != 0x3c || bytes[4] != 0x25 || checker->at + FIELD_LENGTH > checker->length)
+        return 0;
+    uint32_t offset = (uint32_t)load_le(bytes + 5, 4);
+    bool is_address = bytes[3] == 0x34, store = bytes[2] == 0x89;
+    uint8_t *value = is_address ? &checker->state.address : &checker->state.index;
+    bool spill = offset == FIELD(translate.spill);
+    if (!field_allows(offset, store ? STORE : LOAD)) {
+        check_refuse(checker, CHECK_FIELD);
+        return 0;
+    }
+    if (!store) {
+        *value = spill ? checker->state.spill : VALUE_PUBLIC;
+        return FIELD_LENGTH;
+    }
+    if (!value_is_public(*value)) {
+        check_refuse(checker, CHECK_POINTER);
+        return 0;
+    }
+    if (spill)
+        checker->state.spill = *value;
+    return FIELD_LENGTH;
+}

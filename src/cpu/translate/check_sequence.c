@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The fixed sequences of the translator, byte for byte, with holes for what differs; and what each
+ * leaves in the scratch registers. Everything that reaches struct vcpu beyond plain loads and
+ * stores of a scratch register stands here. A new sequence is a row in the table.
+ */
+#include "cpu/translate/check_state.h"
+
+#include <string.h>
+
+#define FIELD(field) ((uint32_t)offsetof(struct vcpu, field))
+#define TLB_FIELD(mode, field) \
+    (FIELD(tlbs) + (mode) * (uint32_t)sizeof(struct tlb) + (uint32_t)offsetof(struct tlb, field))
+#define TABLE_FIELD(mode, field)                                                         \
+    (FIELD(tlb_entries) + (mode) * (uint32_t)(TLB_SIZE_MAX * sizeof(struct tlb_entry)) + \
+     (uint32_t)offsetof(struct tlb_entry, field))
+#define TAG_FIELD(mode, access) \
+    (TABLE_FIELD(mode, tag) + (uint32_t)(access) * (uint32_t)sizeof(uint64_t))
+
+/* A sequence's bytes, as 16-bit units so that holes can stand among them. */
+#define LE32(value) \
+    (uint8_t)(value), (uint8_t)((value) >> 8), (uint8_t)((value) >> 16), (uint8_t)((value) >> 24)
+#define HOLE         0x100
+#define HOLE32(kind) HOLE | (kind), HOLE | (kind), HOLE | (kind), HOLE | (kind)
+#define HOLE64(kind) HOLE32(kind), HOLE32(kind)
+
+/* The instructions they are made of. */
+#define MOV_R15_RAX            0x49, 0x89, 0xc7
+#define MOV_RAX_R15            0x4c, 0x89, 0xf8
+#define MOV_RDI_R14            0x4c, 0x89, 0xf7
+#define LAHF_SETO_AL           0x9f, 0x0f, 0x90, 0xc0
+#define ADD_AL_7F_SAHF         0x04, 0x7f, 0x9e
+#define MOV_GS_AX(offset)      0x66, 0x65, 0x89, 0x04, 0x25, LE32(offset)
+#define MOVZX_EAX_GS(offset)   0x65, 0x0f, 0xb7, 0x04, 0x25, LE32(offset)
+#define MOV_GS_R14(offset)     0x65, 0x4c, 0x89, 0x34, 0x25, LE32(offset)
+#define MOV_GS_RDI(offset)     0x65, 0x48, 0x89, 0x3c, 0x25, LE32(offset)
+#define MOV_RDI_GS(offset)     0x65, 0x48, 0x8b, 0x3c, 0x25, LE32(offset)
+#define RORX_R15_R14(count)    0xc4, 0x43, 0xfb, 0xf0, 0xfe, (count)
+#define RORX_R15_R15(count)    0xc4, 0x43, 0xfb, 0xf0, 0xff, (count)
+#define XOR_R15_R14            0x4d, 0x33, 0xfe
+#define AND_R15D_GS(offset)    0x65, 0x44, 0x23, 0x3c, 0x25, LE32(offset)
+#define AND_R15D(value)        0x41, 0x81, 0xe7, LE32(value)
+#define XOR_R14_GS(offset)     0x65, 0x4c, 0x33, 0x34, 0x25, LE32(offset)
+#define XOR_R14_GS_R15(offset) 0x65, 0x4d, 0x33, 0xb7, LE32(offset)
+#define CMP_R14_GS_R15(offset) 0x65, 0x4d, 0x3b, 0xb7, LE32(offset)
+#define ADD_R14_GS_R15(offset) 0x65, 0x4d, 0x03, 0xb7, LE32(offset)
+#define MOV_R14_GS_R15(offset) 0x65, 0x4d, 0x8b, 0xb7, LE32(offset)
+#define JMP_GS_R15(offset)     0x65, 0x41, 0xff, 0xa7, LE32(offset)
+#define CMP_R14_NUMBER         0x49, 0x81, 0xfe, HOLE32(HOLE_NUMBER)
+#define CMP_BYTE_GS_0(offset)  0x65, 0x80, 0x3c, 0x25, LE32(offset), 0
+#define CMP_DWORD_GS_0(offset) 0x65, 0x83, 0x3c, 0x25, LE32(offset), 0
+#define MOV_R15_SITE           0x49, 0xbf, HOLE64(HOLE_SITE)
+#define JMP                    0xe9, HOLE32(HOLE_JUMP)
+#define JA                     0x0f, 0x87, HOLE32(HOLE_JUMP)
+#define JNE                    0x0f, 0x85, HOLE32(HOLE_JUMP)
+#define JE                     0x0f, 0x84, HOLE32(HOLE_JUMP)
+
+struct sequence;
+typedef unsigned effect_function(struct checker *checker, const struct sequence *sequence,
+                                 const struct compiled_sequence *compiled);
+
+struct sequence {
+    const uint16_t *units;
+    uint8_t count;
+    effect_function *effect; /* the length, or 0 with a rule */
+    uint16_t argument;       /* for the effect */
+    uint8_t mode;            /* MMU mode that it is for, or ANY_MODE */
+};
+#define ANY_MODE MMU_MODE_COUNT
+
+static uint64_t hole(const struct checker *checker, const struct compiled_sequence *compiled,
+                     enum sequence_hole kind, unsigned size)
+{
+    return load_le(checker->code + checker->at + compiled->hole[kind], size);
+}
+
+static unsigned refuse(struct checker *checker, enum check_rule rule)
+{
+    checker->rule = rule;
+    return 0;
+}
+
+static uint32_t jump_place(const struct checker *checker, const struct compiled_sequence *compiled)
+{
+    return checker->at + compiled->hole[HOLE_JUMP];
+}
+
+static bool address_is_public(struct checker *checker)
+{
+    return value_is_public(checker->state.address) || check_refuse(checker, CHECK_POINTER);
+}
+
+/* --- effects --- */
+
+static unsigned effect_none(struct checker *checker, const struct sequence *sequence,
+                            const struct compiled_sequence *compiled)
+{
+    (void)checker, (void)sequence;
+    return compiled->length;
+}
+
+/* S0: gva in, hva of 4096 - NUMBER bytes out. On the way that misses: what the detour undoes. */
+static unsigned effect_access(struct checker *checker, const struct sequence *sequence,
+                              const struct compiled_sequence *compiled)
+{
+    uint64_t limit = hole(checker, compiled, HOLE_NUMBER, 4);
+    struct check_state *state = &checker->state;
+    if (!address_is_public(checker))
+        return 0;
+    if (limit >= PAGE_SIZE)
+        return refuse(checker, CHECK_SIZE);
+    state->address = VALUE_PUBLIC;
+    state->index = VALUE_INDEX;
+    if (!check_note_jump(checker, jump_place(checker, compiled), state))
+        return 0;
+    state->address = VALUE_HVA;
+    state->size = (uint16_t)(PAGE_SIZE - limit);
+    state->writable = sequence->argument == MMU_WRITE;
+    return compiled->length;
+}
+
+/* S0: the gva again, after the comparison of the same table. */
+static unsigned effect_restore(struct checker *checker, const struct sequence *sequence,
+                               const struct compiled_sequence *compiled)
+{
+    (void)sequence;
+    if (!address_is_public(checker))
+        return 0;
+    if (checker->state.index != VALUE_INDEX)
+        return refuse(checker, CHECK_FIELD);
+    return compiled->length;
+}
+
+/* RAX is the guest's. */
+static unsigned effect_flags(struct checker *checker, const struct sequence *sequence,
+                             const struct compiled_sequence *compiled)
+{
+    (void)sequence;
+    checker->state.index = VALUE_PUBLIC;
+    return compiled->length;
+}
+
+static unsigned effect_bit(struct checker *checker, const struct sequence *sequence,
+                           const struct compiled_sequence *compiled)
+{
+    if (!value_is_public(checker->state.index))
+        return refuse(checker, CHECK_POINTER);
+    checker->state.index = (uint8_t)sequence->argument;
+    return compiled->length;
+}
+
+/* At an entry: on the way that stays, the set of registers `argument` is the guest's. */
+static unsigned effect_test(struct checker *checker, const struct sequence *sequence,
+                            const struct compiled_sequence *compiled)
+{
+    if (!check_note_jump(checker, jump_place(checker, compiled), &checker->state))
+        return 0;
+    checker->state.live |= (uint8_t)sequence->argument;
+    return compiled->length;
+}
+
+/* The state after something that does not go on. */
+static void leave(struct checker *checker)
+{
+    checker->dead = true;
+    checker->state.address = checker->state.index = VALUE_SECRET;
+    checker->state.spill = VALUE_PUBLIC;
+}
+
+/* Through the jump slots to the gva in S0, which may come from anywhere: all that is there is made
+ * by C, and an index is within the table. */
+static unsigned effect_lookup(struct checker *checker, const struct sequence *sequence,
+                              const struct compiled_sequence *compiled)
+{
+    (void)sequence;
+    if (!address_is_public(checker))
+        return 0;
+    checker->state.index = VALUE_PUBLIC;
+    if (!check_note_jump(checker, jump_place(checker, compiled), &checker->state))
+        return 0;
+    leave(checker);
+    return compiled->length;
+}
+
+static bool is_stub(const struct checker *checker, uint32_t place)
+{
+    int32_t displacement = (int32_t)load_le(checker->code + place, 4);
+    int64_t target = (int64_t)checker->translation->start + place + 4 + displacement;
+    return target == checker->translator->event_native ||
+           target == checker->translator->event_parked;
+}
+
+static unsigned effect_event(struct checker *checker, const struct sequence *sequence,
+                             const struct compiled_sequence *compiled)
+{
+    const struct translation *translation = checker->translation;
+    uint64_t distance = hole(checker, compiled, HOLE_SITE, 8) - (uintptr_t)translation->sites;
+    uint64_t index = distance / sizeof(struct site);
+    (void)sequence;
+    if (!is_stub(checker, jump_place(checker, compiled)))
+        return refuse(checker, CHECK_JUMP);
+    if (distance % sizeof(struct site) || index >= translation->site_count)
+        return refuse(checker, CHECK_SITE);
+    uint8_t kind = translation->sites[index].kind;
+    if ((kind == SITE_READ || kind == SITE_WRITE) && !address_is_public(checker))
+        return 0; /* the guest would see it as the address of a page fault */
+    if (checker->notes[checker->at])
+        checker->joins[checker->notes[checker->at]].event = (int16_t)index;
+    checker->events_live[index] &= checker->state.live;
+    leave(checker);
+    return compiled->length;
+}
+
+/* Defined with the pass, which decodes the instruction in the middle. */
+static unsigned effect_high_byte(struct checker *checker, const struct sequence *sequence,
+                                 const struct compiled_sequence *compiled)
+{
+    static const uint8_t tail[] = {MOV_RDI_GS(FIELD(translate.spill))};
+    (void)sequence;
+    return check_high_byte(checker, compiled->length, tail, sizeof(tail));
+}
+
+/* --- the table --- */
+
+#define UNITS(...)                            \
+    .units = (const uint16_t[]){__VA_ARGS__}, \
+    .count = sizeof((const uint16_t[]){__VA_ARGS__}) / sizeof(uint16_t)
+
+#define TLB_SHIFT  5 /* of the size of a struct tlb_entry */
+#define SLOT_SHIFT 5 /* of a struct jump_slot */
+
+#define ACCESS(accessed, accessing)                                                            \
+    {UNITS(RORX_R15_R14(PAGE_SHIFT - TLB_SHIFT), AND_R15D_GS(TLB_FIELD(accessing, byte_mask)), \
+           XOR_R14_GS_R15(TAG_FIELD(accessing, accessed)),                                     \
+           XOR_R14_GS(TLB_FIELD(accessing, generation)), CMP_R14_NUMBER, JA,                   \
+           ADD_R14_GS_R15(TABLE_FIELD(accessing, page))),                                      \
+     .effect = effect_access, .argument = (accessed), .mode = (accessing)},                    \
+    {                                                                                          \
+        UNITS(XOR_R14_GS_R15(TAG_FIELD(accessing, accessed)),                                  \
+              XOR_R14_GS(TLB_FIELD(accessing, generation))),                                   \
+            .effect = effect_restore, .mode = (accessing)                                      \
+    }
+
+static const struct sequence sequences[] = {
+    {0}, /* 0: none */
+    ACCESS(MMU_READ, MMU_USER),
+    ACCESS(MMU_WRITE, MMU_USER),
+    ACCESS(MMU_READ, MMU_SUPERVISOR),
+    ACCESS(MMU_WRITE, MMU_SUPERVISOR),
+    ACCESS(MMU_READ, MMU_SUPERVISOR_AC),
+    ACCESS(MMU_WRITE, MMU_SUPERVISOR_AC),
+    {UNITS(MOV_R15_RAX, LAHF_SETO_AL, MOV_GS_AX(FIELD(translate.parked_flags)), MOV_RAX_R15),
+     .effect = effect_flags, .mode = ANY_MODE},
+    {UNITS(MOV_R15_RAX, MOVZX_EAX_GS(FIELD(translate.parked_flags)), ADD_AL_7F_SAHF, MOV_RAX_R15),
+     .effect = effect_flags, .mode = ANY_MODE},
+    {UNITS(MOV_R15_SITE, JMP), .effect = effect_event, .mode = ANY_MODE},
+    {UNITS(MOV_GS_R14(FIELD(translate.target)), RORX_R15_R14(PAGE_SHIFT), XOR_R15_R14,
+           RORX_R15_R15(64 - SLOT_SHIFT), AND_R15D((JUMP_SLOTS - 1) << SLOT_SHIFT),
+           XOR_R14_GS(FIELD(translate.jump_context)), CMP_R14_GS_R15(FIELD(translate.jumps[0].tag)),
+           JNE, MOV_R14_GS_R15(FIELD(translate.jumps[0].page)),
+           MOV_GS_R14(FIELD(translate.rip_page)), JMP_GS_R15(FIELD(translate.jumps[0].parked))),
+     .effect = effect_lookup, .mode = ANY_MODE},
+    {UNITS(CMP_DWORD_GS_0(FIELD(requests)), JNE), .effect = effect_test, .mode = ANY_MODE},
+    {UNITS(CMP_BYTE_GS_0(FIELD(translate.x87_live)), JE), .effect = effect_test,
+     .argument = LIVE_X87, .mode = ANY_MODE},
+    {UNITS(CMP_BYTE_GS_0(FIELD(translate.xmm_live)), JE), .effect = effect_test,
+     .argument = LIVE_XMM, .mode = ANY_MODE},
+    {UNITS(AND_R15D(31)), .effect = effect_bit, .argument = VALUE_BIT_31, .mode = ANY_MODE},
+    {UNITS(AND_R15D(63)), .effect = effect_bit, .argument = VALUE_BIT_63, .mode = ANY_MODE},
+    {UNITS(MOV_GS_RDI(FIELD(translate.spill)), MOV_RDI_R14), .effect = effect_high_byte,
+     .mode = ANY_MODE},
+    /* Padding before a jump that may be changed. */
+    {UNITS(0x90), .effect = effect_none, .mode = ANY_MODE},
+    {UNITS(0x66, 0x90), .effect = effect_none, .mode = ANY_MODE},
+    {UNITS(0x0f, 0x1f, 0x00), .effect = effect_none, .mode = ANY_MODE},
+};
+_Static_assert(ARRAY_SIZE(sequences) <= SEQUENCE_MAX, "struct checker has room for them");
+_Static_assert(sizeof(struct tlb_entry) == 1 << TLB_SHIFT, "the index is made by one rotate");
+_Static_assert(sizeof(struct jump_slot) == 1 << SLOT_SHIFT, "the index is made by one rotate");
+
+/* --- matching --- */
+
+static void sequence_compile(const struct sequence *sequence, struct compiled_sequence *compiled)
+{
+    uint8_t bytes[sizeof(compiled->bytes)] = {0}, mask[sizeof(compiled->mask)] = {0};
+    for (unsigned i = sequence->count; i-- > 0;) {
+        if (sequence->units[i] & HOLE) {
+            compiled->hole[sequence->units[i] & 0xff] = (uint8_t)i; /* its first byte, at last */
+        } else {
+            bytes[i] = (uint8_t)sequence->units[i];
+            mask[i] = 0xff;
+        }
+    }
+    memcpy(compiled->bytes, bytes, sizeof(bytes));
+    memcpy(compiled->mask, mask, sizeof(mask));
+    compiled->length = sequence->count;
+    compiled->words = (uint8_t)((sequence->count + 7) / 8);
+}
+
+void sequences_compile(struct checker *checker)
+{
+    for (unsigned i = ARRAY_SIZE(sequences) - 1; i > 0; i--) {
+        struct compiled_sequence *compiled = &checker->sequences[i];
+        uint8_t *first = &checker->first[sequences[i].units[0]];
+        sequence_compile(&sequences[i], compiled);
+        compiled->next = *first;
+        *first = (uint8_t)i;
+    }
+}
+
+static bool sequence_is_at(const struct compiled_sequence *compiled, const uint8_t *code)
+{
+    for (unsigned i = 0; i < compiled->words; i++) {
+        uint64_t word;
+        memcpy(&word, code + 8 * (size_t)i, sizeof(word));
+        if ((word ^ compiled->bytes[i]) & compiled->mask[i])
+            return false;
+    }
+    return true;
+}
+
+unsigned sequence_check(struct checker *checker)
+{
+    const uint8_t *code = checker->code + checker->at;
+    for (unsigned i = checker->first[code[0]]; i; i = checker->sequences[i].next) {
+        const struct compiled_sequence *compiled = &checker->sequences[i];
+        if (sequences[i].mode != ANY_MODE && sequences[i].mode != checker->mmu_mode)
+            continue;
+        if (sequence_is_at(compiled, code) && checker->at + compiled->length <= checker->length)
+            return sequences[i].effect(checker, &sequences[i], compiled);
+    }
+    return 0;
+}
