@@ -19,7 +19,7 @@ struct entry {
     const char *group, *shape;
     ZydisMnemonic mnemonic;
     uint64_t undefined; /* flags left open, at most */
-    uint8_t size;       /* bytes; 0: no operand depends on it */
+    uint16_t size;      /* bytes; 0: no operand depends on it */
     uint8_t modes;      /* BIT(enum code_mode) */
     enum feature feature;
     enum setup setup;

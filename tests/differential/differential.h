@@ -149,8 +149,10 @@ struct test_case {
     enum place place;
     enum setup setup;
     bool sequence, aligned;
-    bool chained;       /* has an instruction that rounds twice: DPPS and DPPD */
-    bool many_accesses; /* in an order that is the processor's own */
+    bool patched;          /* changes its own code: load it for each run */
+    bool chained;          /* has an instruction that rounds twice: DPPS and DPPD */
+    bool alignment_checks; /* may run with RFLAGS.AC: its accesses are simple */
+    bool many_accesses;    /* in an order that is the processor's own */
     /* Flags left open in front of each instruction, and behind the last. */
     struct boundary boundaries[BOUNDARIES_MAX];
     unsigned boundary_count;

@@ -57,50 +57,61 @@ static enum code_mode pick_mode(struct random *random, int wanted)
     return number < 6 ? MODE_64 : number < 7 ? MODE_32 : MODE_16;
 }
 
-/* FXSAVE and XSAVE store where the last x87 instruction was, which processors keep or not, and the
- * MXCSR bits the processor has, which the model has not: overwritten, so that memory compares. */
+/* A part of a stored image that is cleared, so that memory compares. */
+struct field {
+    uint8_t offset, size;
+};
+
+/* Where the last x87 instruction was, which processors keep or not, and in FXSAVE's image the MXCSR
+ * bits the processor has, which the model has not. */
+static const struct field image_fields[] = {{6, 2}, {8, 4}, {12, 4}, {16, 4}, {20, 4}, {28, 4}};
+static const struct field environment_fields[] = {{12, 4}, {16, 4}, {20, 4}, {24, 4}};
+
+/* MOV memory, 0 at an offset from the operand that the instruction at `end` of the code had. */
+static void clear_field(struct builder *builder, const ZydisDecodedOperand *image, unsigned end,
+                        const struct field *field)
+{
+    struct test_case *test = builder->test;
+    ZydisEncoderRequest request = request_of(test->mode, ZYDIS_MNEMONIC_MOV);
+    ZydisEncoderOperand *memory = &request.operands[request.operand_count++];
+    memory->type = ZYDIS_OPERAND_TYPE_MEMORY;
+    memory->mem.base = image->mem.base;
+    memory->mem.index = image->mem.index;
+    memory->mem.scale = image->mem.scale;
+    memory->mem.displacement = image->mem.disp.value + field->offset;
+    memory->mem.size = field->size;
+    if (image->mem.segment == ZYDIS_REGISTER_FS)
+        request.prefixes = ZYDIS_ATTRIB_HAS_SEGMENT_FS;
+    if (image->mem.segment == ZYDIS_REGISTER_GS)
+        request.prefixes = ZYDIS_ATTRIB_HAS_SEGMENT_GS;
+    add_immediate(&request, 0);
+    if (memory->mem.base != ZYDIS_REGISTER_RIP) {
+        builder_encode(builder, &request);
+        return;
+    }
+    memory->mem.displacement += (int64_t)(test->address + end);
+    builder_encode_absolute(builder, &request);
+}
+
 static void add_cleaning(struct builder *builder, const struct entry *entry)
 {
-    static const struct {
-        unsigned offset, size;
-    } fields[] = {{6, 2}, {8, 8}, {16, 8}, {28, 4}};
+    bool environment =
+        entry->mnemonic == ZYDIS_MNEMONIC_FNSTENV || entry->mnemonic == ZYDIS_MNEMONIC_FNSAVE;
     struct test_case *test = builder->test;
-    ZydisDecoder decoder = decoder_of(MODE_64);
+    ZydisDecoder decoder = decoder_of(test->mode);
     ZydisDecodedInstruction instruction;
     ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
-    if (entry->setup != SETUP_XSTATE || test->mode != MODE_64)
+    if (entry->setup != SETUP_XSTATE && !environment)
         return;
     if (!ZYAN_SUCCESS(
             ZydisDecoderDecodeFull(&decoder, test->code, test->length, &instruction, operands)) ||
         !(operands[0].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
         return;
+    const struct field *fields = environment ? environment_fields : image_fields;
+    unsigned count = environment ? ARRAY_SIZE(environment_fields) : ARRAY_SIZE(image_fields);
     unsigned end = test->length;
-    for (unsigned i = 0; i < ARRAY_SIZE(fields); i++) {
-        ZydisEncoderRequest request = request_of(MODE_64, ZYDIS_MNEMONIC_MOV);
-        ZydisEncoderOperand *memory = &request.operands[request.operand_count++];
-        memory->type = ZYDIS_OPERAND_TYPE_MEMORY;
-        memory->mem.base = operands[0].mem.base;
-        memory->mem.index = operands[0].mem.index;
-        memory->mem.scale = operands[0].mem.scale;
-        memory->mem.displacement = operands[0].mem.disp.value + fields[i].offset;
-        if (memory->mem.base == ZYDIS_REGISTER_RIP)
-            memory->mem.displacement -= test->length - end;
-        memory->mem.size = (ZyanU16)fields[i].size;
-        if (operands[0].mem.segment == ZYDIS_REGISTER_FS)
-            request.prefixes = ZYDIS_ATTRIB_HAS_SEGMENT_FS;
-        if (operands[0].mem.segment == ZYDIS_REGISTER_GS)
-            request.prefixes = ZYDIS_ATTRIB_HAS_SEGMENT_GS;
-        add_immediate(&request, 0);
-        if (memory->mem.base == ZYDIS_REGISTER_RIP) { /* as long as it will be */
-            unsigned start = test->length;
-            if (!builder_encode(builder, &request))
-                return;
-            unsigned length = test->length - start;
-            test->length = start;
-            memory->mem.displacement -= length;
-        }
-        builder_encode(builder, &request);
-    }
+    for (unsigned i = 0; i < count; i++)
+        clear_field(builder, &operands[0], end, &fields[i]);
 }
 
 /* Implicit operands. */
@@ -120,6 +131,15 @@ static void note_setup(struct test_case *test, enum setup setup)
         test->pointers |= (uint32_t)BIT(GPR_RBX);
 }
 
+static bool is_integer(const struct entry *entry)
+{
+    static const char *const groups[] = {"alu", "shift", "bit", "move", "atomic"};
+    for (unsigned i = 0; i < ARRAY_SIZE(groups); i++)
+        if (!strcmp(groups[i], entry->group))
+            return true;
+    return false;
+}
+
 static bool generate_single(struct builder *builder, const char *group, uint64_t features)
 {
     struct test_case *test = builder->test;
@@ -130,6 +150,8 @@ static bool generate_single(struct builder *builder, const char *group, uint64_t
     if (!builder_add(builder, entry))
         return false;
     test->feature = entry->feature;
+    test->alignment_checks = test->mode == MODE_64 && test->place == PLACE_SCRATCH &&
+                             entry->setup == SETUP_NONE && entry->size <= 8 && is_integer(entry);
     test->many_accesses = entry->setup == SETUP_XSTATE || entry->mnemonic == ZYDIS_MNEMONIC_PUSHA ||
                           entry->mnemonic == ZYDIS_MNEMONIC_PUSHAD ||
                           entry->mnemonic == ZYDIS_MNEMONIC_ENTER ||

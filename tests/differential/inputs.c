@@ -239,6 +239,8 @@ void generate_inputs(struct random *random, const struct test_case *test,
     static const uint16_t code[] = {SELECTOR_CODE64, SELECTOR_CODE32, SELECTOR_CODE16};
     set_registers(random, test, state);
     state->rflags = (random_next(random) & RFLAGS_ARITHMETIC) | RFLAGS_FIXED | RFLAGS_IF;
+    if (test->alignment_checks && one_in(random, 32))
+        state->rflags |= RFLAGS_AC;
     state->cs = code[test->mode];
     state->ss = test->mode == MODE_16 ? SELECTOR_DATA16 : SELECTOR_DATA;
     state->rip = test->mode == MODE_16 ? test->address - CODE_ADDRESS : test->address;

@@ -73,6 +73,13 @@ static void compare_one(struct run *run, const struct test_case *test, uint64_t 
         report(run, test, number, differs, &before, &native, after);
 }
 
+static void load_code(const struct run *run, const struct test_case *test)
+{
+    host_load(test);
+    for (unsigned i = 0; i < run->engine_count; i++)
+        machine_load(run->machines[i], test);
+}
+
 /* The code of a case: shared by INPUTS_PER_CODE of them. */
 static void make_code(const struct run *run, uint64_t number, struct test_case *test)
 {
@@ -80,9 +87,7 @@ static void make_code(const struct run *run, uint64_t number, struct test_case *
     uint64_t slot = number / INPUTS_PER_CODE % SLOT_COUNT;
     generate(&random, run->group, run->all_features, CODE_ADDRESS + slot * SLOT_SIZE + CODE_START,
              test);
-    host_load(test);
-    for (unsigned i = 0; i < run->engine_count; i++)
-        machine_load(run->machines[i], test);
+    load_code(run, test);
 }
 
 static void compare_all(struct run *run)
@@ -91,6 +96,8 @@ static void compare_all(struct run *run)
     for (uint64_t number = run->first; number < run->first + run->cases; number++) {
         if (number == run->first || number % INPUTS_PER_CODE == 0)
             make_code(run, number, &test);
+        else if (test.patched)
+            load_code(run, &test);
         compare_one(run, &test, number);
     }
 }

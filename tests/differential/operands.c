@@ -32,7 +32,7 @@ static ZydisRegister pick_register(const struct builder *builder, unsigned size)
     bool high = size == 1 && number < 4 && one_in(builder->random, 3);
     if (high)
         return ZYDIS_REGISTER_AH + (ZydisRegister)number;
-    return general_register(number, size == 16 ? 8 : size);
+    return general_register(number, size);
 }
 
 static ZydisRegister pick_vector(const struct builder *builder, const struct entry *entry,
@@ -68,6 +68,12 @@ static int64_t pick_displacement(const struct draft *draft)
     return one_in(random, 16) ? aligned + pick(random, 64) : aligned;
 }
 
+/* XSAVE's mask of components is in the way of a pointer. */
+static bool is_taken(const struct draft *draft, unsigned number)
+{
+    return draft->entry->setup == SETUP_XSTATE && (number == GPR_RAX || number == GPR_RDX);
+}
+
 /* One that already points somewhere, or any when this instruction is all there is. */
 static unsigned pick_pointer(const struct draft *draft)
 {
@@ -78,7 +84,7 @@ static unsigned pick_pointer(const struct draft *draft)
         if (builder->plain &&
             (!(test->pointers & BIT(number)) || (number == GPR_RSP && uses_large_alignment(draft))))
             continue;
-        if (number == GPR_RSP && test->mode == MODE_16)
+        if ((number == GPR_RSP && test->mode == MODE_16) || is_taken(draft, number))
             continue;
         test->pointers |= (uint32_t)BIT(number);
         return number;
@@ -94,7 +100,7 @@ static unsigned pick_index(const struct draft *draft, unsigned base)
         return 16;
     for (unsigned i = 0; i < 8; i++) {
         unsigned number = pick(builder->random, register_count(builder));
-        if (number == base || number == GPR_RSP ||
+        if (number == base || number == GPR_RSP || is_taken(draft, number) ||
             (builder->plain && !(test->indexes & BIT(number))))
             continue;
         test->indexes |= (uint32_t)BIT(number);
@@ -248,8 +254,10 @@ static bool add_operand(struct draft *draft, char letter)
     ZydisEncoderRequest *request = &draft->request;
     switch (letter) {
     case 'r':
+        if (entry->size > 8)
+            return false;
         add_register(request, pick_register(builder, entry->size));
-        return entry->size <= 8;
+        return true;
     case 'l':
         add_register(request, pick_register(builder, 1));
         return true;
@@ -272,8 +280,10 @@ static bool add_operand(struct draft *draft, char letter)
         add_memory(draft, 2);
         return true;
     case 'i':
+        if (entry->size > 8)
+            return false;
         add_any_immediate(draft, entry->size);
-        return entry->size <= 8;
+        return true;
     case 'b':
         add_byte(draft);
         return true;

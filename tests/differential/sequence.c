@@ -121,6 +121,9 @@ static bool fits_sequence(const struct entry *entry)
         return entry->mnemonic != ZYDIS_MNEMONIC_UD2 && entry->mnemonic != ZYDIS_MNEMONIC_HLT &&
                entry->mnemonic != ZYDIS_MNEMONIC_CLI && entry->mnemonic != ZYDIS_MNEMONIC_INT &&
                entry->mnemonic != ZYDIS_MNEMONIC_INTO;
+    /* They store where the last x87 instruction was. */
+    if (entry->mnemonic == ZYDIS_MNEMONIC_FNSTENV || entry->mnemonic == ZYDIS_MNEMONIC_FNSAVE)
+        return false;
     return entry->setup == SETUP_NONE || entry->setup == SETUP_STACK;
 }
 
@@ -338,6 +341,36 @@ static void add_frame(struct sequence *sequence)
     builder->frozen = frozen;
 }
 
+/* A store into the immediate of the instruction behind it: that has to run as changed. */
+static void add_patch(struct sequence *sequence)
+{
+    struct builder *builder = sequence->builder;
+    struct test_case *test = builder->test;
+    ZydisEncoderRequest request = request_of(test->mode, ZYDIS_MNEMONIC_ADD);
+    ZydisEncoderOperand *memory = &request.operands[request.operand_count++];
+    unsigned start = test->length, number = pick(builder->random, 8), length;
+    if (test->mode == MODE_16 || builder->frozen & BIT(number))
+        return;
+    memory->type = ZYDIS_OPERAND_TYPE_MEMORY;
+    memory->mem.base = test->mode == MODE_64 ? ZYDIS_REGISTER_RIP : ZYDIS_REGISTER_NONE;
+    memory->mem.displacement = (int64_t)test->address;
+    memory->mem.size = 1;
+    add_immediate(&request, (int8_t)random_next(builder->random));
+    ZydisEncoderRequest trial = request;
+    if (!builder_encode_absolute(builder, &trial))
+        return;
+    length = test->length - start;
+    test->length = start;
+    memory->mem.displacement = (int64_t)(test->address + start + length + 1);
+    sequence->undefined = sequence->conditional ? sequence->undefined : 0;
+    if (builder_encode_absolute(builder, &request))
+        note(sequence);
+    /* B8+r, the value from the second byte on. */
+    if (builder_ri(builder, ZYDIS_MNEMONIC_MOV, general_register(number, 4), 0x12345678))
+        note(sequence);
+    test->patched = true;
+}
+
 static void choose_pointers(struct builder *builder)
 {
     /* Nothing writes these but what names them. */
@@ -359,9 +392,9 @@ static void choose_pointers(struct builder *builder)
 void generate_sequence(struct builder *builder, uint64_t features)
 {
     typedef void construct(struct sequence * sequence);
-    static construct *const constructs[] = {add_skip,        add_skip,   add_loop,
-                                            add_call,        add_string, add_divide,
-                                            add_saved_flags, add_frame,  add_indirect};
+    static construct *const constructs[] = {add_skip,     add_skip,   add_loop,        add_call,
+                                            add_string,   add_divide, add_saved_flags, add_frame,
+                                            add_indirect, add_patch};
     struct sequence sequence = {.builder = builder, .features = features};
     struct test_case *test = builder->test;
     builder->plain = true;
