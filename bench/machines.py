@@ -113,11 +113,11 @@ def processor_seconds(pid):
     return time.clock_gettime(~pid << 3 | 2)
 
 
-def software_engine():
-    """The engine that nacre prefers where there is no hardware to help it."""
+def software_engines():
+    """The engines that need no help of hardware, in the order in which nacre prefers them."""
     listed = subprocess.run([NACRE, "run", "--engine", "help"], capture_output=True, text=True).stdout
     names = [line.split()[0] for line in listed.splitlines() if line.strip() and "not here:" not in line]
-    return next(name for name in names if name not in ("auto", "kvm"))
+    return [name for name in names if name not in ("auto", "kvm")]
 
 
 def has_qemu():

@@ -15,7 +15,7 @@ set -e
 mount -t tmpfs tmpfs "$1/tmp"
 mount --bind /dev "$1/dev"
 cp "$2" "$1/tmp/bench"
-exec chroot "$1" /programs/run "$3"
+exec chroot "$1" /programs/run "$3" $4
 """
 
 
@@ -23,5 +23,5 @@ def prepare():
     subprocess.run([os.path.join(ROOT, "scripts/make-programs-image")], check=True)
 
 
-def native_command(rounds):
-    return ["unshare", "--mount", "sh", "-c", NATIVE, "sh", os.path.join(PROGRAMS, "root"), BINARY, str(rounds)]
+def native_command(rounds, names):
+    return ["unshare", "--mount", "sh", "-c", NATIVE, "sh", os.path.join(PROGRAMS, "root"), BINARY, str(rounds), names]

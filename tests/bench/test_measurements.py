@@ -13,6 +13,7 @@ sys.path[:0] = [os.path.join(ROOT, "bench"), os.path.join(ROOT, "tests")]
 
 import tables  # noqa: E402
 from measurements import Run, geometric_mean, native_lines  # noqa: E402
+from perf_map import PerfMap  # noqa: E402
 
 
 def lines_of(test, *rounds, group="compute", checksum="1f"):
@@ -71,6 +72,18 @@ class Measurements(unittest.TestCase):
     def test_geometric_mean(self):
         self.assertAlmostEqual(geometric_mean([1, 4, 2]), 2)
         self.assertIsNone(geometric_mean([]))
+
+
+class Map(unittest.TestCase):
+    def test_names(self):
+        with tempfile.NamedTemporaryFile("w") as file:
+            file.write("1000 10 old name\n2000 20 guest ffffffff81000000\n1000 10 guest 401000\n")
+            file.flush()
+            names = PerfMap(file.name)
+        self.assertEqual(names.name(0x1000), "guest 401000")
+        self.assertEqual(names.name(0x201F), "guest ffffffff81000000")
+        self.assertEqual([names.name(0xFFF), names.name(0x1010), names.name(0x2020)], [None] * 3)
+        self.assertIsNone(PerfMap("/nonexistent").name(0x1000))
 
 
 class Tables(unittest.TestCase):
