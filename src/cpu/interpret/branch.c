@@ -128,15 +128,25 @@ static void jump_register(struct vcpu *vcpu, const struct op *op)
     branch_indirect(vcpu, target);
 }
 
-static bool load_target(struct vcpu *vcpu, const struct op *op, uint64_t *target)
+/* The slow reads go through locals of their own: see cpu/access.h. */
+static inline bool load_target(struct vcpu *vcpu, const struct op *op, uint64_t *target)
 {
-    uint64_t gva;
-    *target = 0;
+    uint64_t gva, narrow = 0;
     if (!op_linear(vcpu, op, op->operand_size, false, &gva))
         return false;
     if (likely(op->operand_size == 8))
         return access_load64(vcpu, gva, target) == MMU_OK;
-    return mmu_read(vcpu, gva, target, op->operand_size, vcpu->mmu_mode) != MMU_FAULT;
+    bool ok = mmu_read(vcpu, gva, &narrow, op->operand_size, vcpu->mmu_mode) != MMU_FAULT;
+    *target = narrow;
+    return ok;
+}
+
+static inline bool load_return(struct vcpu *vcpu, const struct op *op, uint64_t *target)
+{
+    uint64_t value = 0;
+    bool ok = stack_read_value(vcpu, vcpu->registers[GPR_RSP], &value, op->operand_size);
+    *target = value;
+    return ok;
 }
 
 static void jump_memory(struct vcpu *vcpu, const struct op *op)
@@ -168,11 +178,9 @@ static void call_memory(struct vcpu *vcpu, const struct op *op)
 static void return_near(struct vcpu *vcpu, const struct op *op)
 {
     uint64_t target;
-    uint64_t pointer = vcpu->registers[GPR_RSP];
-    if (unlikely(!stack_read_value(vcpu, pointer, &target, op->operand_size) ||
-                 !branch_check(vcpu, target)))
+    if (unlikely(!load_return(vcpu, op, &target) || !branch_check(vcpu, target)))
         FAULT(vcpu, op);
-    stack_pointer_set(vcpu, pointer + op->operand_size + op->immediate);
+    stack_pointer_set(vcpu, vcpu->registers[GPR_RSP] + op->operand_size + op->immediate);
     branch_indirect(vcpu, target);
 }
 

@@ -133,7 +133,8 @@ static bool deliver_software(struct vcpu *vcpu, unsigned vector)
     return interrupt_deliver(vcpu, vector, INTERRUPT_SOFTWARE);
 }
 
-static void deliver(struct vcpu *vcpu, const struct op *op, deliver_function *function)
+static inline __attribute__((always_inline)) void deliver(struct vcpu *vcpu, const struct op *op,
+                                                          deliver_function *function)
 {
     flags_materialise(vcpu);
     vcpu->trap_shadow = true; /* the handler starts with TF clear */
