@@ -71,9 +71,17 @@ static void disk_drain(struct block *block)
     }
 }
 
+static void closed(struct block_request *request, int result)
+{
+}
+
 static void disk_close(struct block *block)
 {
     struct disk *disk = (struct disk *)block;
+    struct block_request finish = {.operation = BLOCK_FINISH, .done = closed};
+    /* On a thread of the pool: this one may be forbidden to touch files. */
+    if (disk->pool)
+        disk_submit(block, &finish);
     disk_drain(block);
     if (disk->uring)
         uring_destroy(disk->uring);

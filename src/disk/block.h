@@ -16,7 +16,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum block_operation { BLOCK_READ, BLOCK_WRITE, BLOCK_FLUSH, BLOCK_DISCARD, BLOCK_WRITE_ZEROES };
+enum block_operation {
+    BLOCK_READ,
+    BLOCK_WRITE,
+    BLOCK_FLUSH,
+    BLOCK_DISCARD,
+    BLOCK_WRITE_ZEROES,
+    BLOCK_FINISH, /* the last of all: what a format writes when its image is closed */
+};
 
 struct block_request {
     enum block_operation operation;

@@ -9,7 +9,7 @@
 
 static int raw_execute(struct image *image, const struct block_request *request)
 {
-    return file_execute(image->file, request);
+    return request->operation == BLOCK_FINISH ? 0 : file_execute(image->file, request);
 }
 
 static bool raw_locate(struct image *image, struct block_request *request, uint64_t *offset)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Debian's cloud kernel with the small initramfs: to a shell, and every way out of the machine."""
 
+import os
 import subprocess
 import tempfile
 import unittest
@@ -76,6 +77,26 @@ class Boot(unittest.TestCase):
             machine.expect(PROMPT, BOOT_SECONDS)
             self.assertIn("nacre", machine.run("head -c 5 /dev/vda"))
             self.assertRegex(machine.run("grep virtio /proc/interrupts"), r"1[01]:\s+[1-9]\d*\s+XT-PIC")
+
+    def test_qcow2_overlay_keeps_what_is_written(self):
+        """A chain of two under the jail: backing data shows, writes and discards go to the overlay only."""
+        with tempfile.TemporaryDirectory() as folder:
+            base, overlay = os.path.join(folder, "base.qcow2"), os.path.join(folder, "overlay.qcow2")
+            for words in (["create", base, "16M"], ["create", overlay, "--backing", "base.qcow2"]):
+                subprocess.run([NACRE, "image", *words], check=True)
+            subprocess.run(["qemu-io", "-c", "write -P 0x61 0 64k", "-c", "write -P 0x62 8M 1M", base],
+                           check=True, capture_output=True)  # fmt: skip
+            machine = self.boot("--disk", overlay)
+            self.assertIn("aaaaaaaa", machine.run("dd if=/dev/vda bs=8 count=1 2>/dev/null; echo"))
+            machine.run("tr '\\0' c </dev/zero | dd of=/dev/vda bs=64k seek=3 count=40 iflag=fullblock conv=fsync 2>/dev/null")
+            machine.run("blkdiscard -o 8388608 -l 524288 /dev/vda || true")
+            self.assertEqual(machine.run("dd if=/dev/vda bs=64k skip=10 count=1 2>/dev/null | tr -d c | wc -c").split()[-1], "0")
+            machine.send("poweroff -f\n")
+            self.assertEqual(machine.wait(), EXIT_POWER_OFF)
+            for image in (base, overlay):
+                subprocess.run(["qemu-img", "check", "-q", image], check=True)
+            subprocess.run(["qemu-io", "-r", "-c", "read -P 0x63 192k 2560k", "-c", "read -P 0x61 0 64k", overlay],
+                           check=True, capture_output=True)  # fmt: skip
 
     def test_guest_panic_has_its_own_exit_code(self):
         machine = self.boot()

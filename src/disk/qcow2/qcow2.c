@@ -23,11 +23,38 @@ static int qcow2_flush(struct qcow2 *qcow2)
     return result < 0 ? result : file_flush(qcow2->image.file);
 }
 
+/* Everything into the file, as nobody uses the image any more. Once; after that it takes no writes.
+ */
+static int finish(struct qcow2 *qcow2)
+{
+    int result = 0;
+    pthread_mutex_lock(&qcow2->lock);
+    if (qcow2->writable && !qcow2->broken && !qcow2->lenient) {
+        result = metadata_write_back(qcow2);
+        qcow2->header.incompatible &= ~INCOMPATIBLE_DIRTY;
+        /* Once more for what was counted down by the first. */
+        if (result == 0)
+            result = metadata_write_back(qcow2);
+        if (result == 0 && qcow2->header.compatible & COMPATIBLE_LAZY_REFCOUNTS)
+            result = header_write(qcow2);
+        if (result == 0)
+            result = file_flush(qcow2->image.file);
+    }
+    if (result < 0 && qcow2->log)
+        log_message(qcow2->log, LOG_ERROR, "%s: its tables could not be written: %s",
+                    qcow2->image.file->path, strerror(-result));
+    qcow2->writable = false;
+    pthread_mutex_unlock(&qcow2->lock);
+    return result;
+}
+
 static int qcow2_execute(struct image *image, const struct block_request *request)
 {
     struct qcow2 *qcow2 = qcow2_of(image);
     if (request->operation == BLOCK_READ)
         return qcow2_read(qcow2, request);
+    if (request->operation == BLOCK_FINISH)
+        return finish(qcow2);
     if (!qcow2->writable)
         return request->operation == BLOCK_FLUSH ? 0 : -EROFS;
     if (request->operation == BLOCK_FLUSH)
@@ -90,18 +117,6 @@ static int qcow2_extent(struct image *image, uint64_t offset, uint64_t length,
 
 /* --- closing --- */
 
-static int finish(struct qcow2 *qcow2)
-{
-    int result = metadata_write_back(qcow2);
-    /* Once more for what was counted down by the first. */
-    qcow2->header.incompatible &= ~INCOMPATIBLE_DIRTY;
-    if (result == 0)
-        result = metadata_write_back(qcow2);
-    if (result == 0 && qcow2->header.compatible & COMPATIBLE_LAZY_REFCOUNTS)
-        result = header_write(qcow2);
-    return result < 0 ? result : file_flush(qcow2->image.file);
-}
-
 static void destroy(struct qcow2 *qcow2)
 {
     if (qcow2->image.backing)
@@ -126,12 +141,7 @@ static void destroy(struct qcow2 *qcow2)
 static int qcow2_close(struct image *image)
 {
     struct qcow2 *qcow2 = qcow2_of(image);
-    pthread_mutex_lock(&qcow2->lock);
-    int result = qcow2->writable && !qcow2->broken ? finish(qcow2) : 0;
-    if (result < 0 && qcow2->log)
-        log_message(qcow2->log, LOG_ERROR, "%s: its tables could not be written: %s",
-                    image->file->path, strerror(-result));
-    pthread_mutex_unlock(&qcow2->lock);
+    int result = finish(qcow2);
     destroy(qcow2);
     return result;
 }
