@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdint.h>
 
 #define SECTOR         512
 #define SIZE_MAX_BYTES (UINT64_C(1) << 26)
@@ -78,11 +79,20 @@ static int apply(struct memory_file *memory, const struct block_request *request
     }
 }
 
+static bool fails(struct write_log *log, const struct block_request *request)
+{
+    bool now = log && log->fail_at && request->operation != BLOCK_READ &&
+               request->operation != BLOCK_DISCARD && log->count + 1 == log->fail_at;
+    if (now)
+        log->fail_at = SIZE_MAX; /* past: but errors are to be expected */
+    return now;
+}
+
 static int execute(struct file *file, const struct block_request *request)
 {
     struct memory_file *memory = (struct memory_file *)file;
     pthread_mutex_lock(&memory->lock);
-    int result = apply(memory, request);
+    int result = fails(memory->log, request) ? -EIO : apply(memory, request);
     if (result == 0 && memory->log && request->operation != BLOCK_READ)
         log_append(memory->log, request, memory->bytes + request->offset);
     pthread_mutex_unlock(&memory->lock);

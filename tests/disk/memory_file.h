@@ -15,6 +15,7 @@ struct write_log {
         uint8_t *bytes;
     } * entries;
     size_t count, room;
+    size_t fail_at; /* the write that would become this entry fails, once; 0: none */
 };
 
 /* log NULL: nothing is remembered. The log stays the caller's. */

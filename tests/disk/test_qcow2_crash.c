@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A power cut after every single write: the image must be free of corruption, and what was flushed
+ * A power cut after every single write, the end of the process at any moment, and an error at any
+ * write: the image must be free of corruption, and what was flushed
  * must be there. Every sector written bears the number of the write.
  */
 #include "disk/memory_file.h"
 #include "disk/peer.h"
 #include "disk/qcow2/qcow2.h"
 
+#include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 
 #include <cmocka.h>
 
@@ -35,11 +40,14 @@ struct operation {
     size_t logged; /* entries in the log when it was done */
 };
 
+/* In memory that the child of the test with kill shares. */
 struct fixture {
     const struct variant *variant;
     uint64_t random;
     struct write_log log;
     struct operation operations[OPERATIONS];
+    atomic_uint done;        /* operations */
+    bool failed[OPERATIONS]; /* operations that returned an error */
 };
 
 static void stamp(uint8_t *bytes, unsigned sectors, uint32_t number)
@@ -59,20 +67,25 @@ static struct image *open_file(struct file *file, bool read_only, bool lenient)
     return image;
 }
 
-/* An empty image's bytes, by way of a real file. */
-static struct file *make_image(const struct variant *variant, struct write_log *log)
+static void create_file(const struct variant *variant, const char *path, bool replace)
 {
-    char folder[64], path[96];
     struct error error = {0};
-    static uint8_t bytes[DISK];
     const struct qcow2_create_options options = {.size = DISK,
                                                  .cluster_size = variant->cluster,
                                                  .version = variant->version,
                                                  .lazy_refcounts = variant->lazy};
+    if (file_create(path, 0, replace, &error) < 0 || qcow2_create(path, &options, &error) < 0)
+        fail_msg("%s", error.message);
+}
+
+/* An empty image's bytes, by way of a real file. */
+static struct file *make_image(const struct variant *variant, struct write_log *log)
+{
+    char folder[64], path[96];
+    static uint8_t bytes[DISK];
     assert_non_null(peer_folder(folder));
     snprintf(path, sizeof(path), "%s/image.qcow2", folder);
-    if (file_create(path, 0, false, &error) < 0 || qcow2_create(path, &options, &error) < 0)
-        fail_msg("%s", error.message);
+    create_file(variant, path, false);
     FILE *stream = fopen(path, "r");
     size_t size = fread(bytes, 1, sizeof(bytes), stream);
     fclose(stream);
@@ -105,11 +118,13 @@ static void run_one(struct fixture *fixture, struct image *image, unsigned numbe
                                           .length = (uint64_t)operation->count * 512,
                                           .vector = &vector,
                                           .vector_count = 1};
-    assert_int_equal(image_execute(image, &request), 0);
-    if (fixture->variant->snapshots && number == 30)
-        assert_int_equal(qcow2_snapshot_create(image, "one", &error), 0);
-    if (fixture->variant->snapshots && number == 90)
-        assert_int_equal(qcow2_snapshot_delete(image, "one", &error), 0);
+    fixture->failed[number] = image_execute(image, &request) < 0;
+    assert_true(!fixture->failed[number] || fixture->log.fail_at);
+    bool snapshots = fixture->variant->snapshots;
+    if (snapshots && number == 30 && qcow2_snapshot_create(image, "one", &error) < 0)
+        assert_true(fixture->log.fail_at);
+    if (snapshots && number == 90 && qcow2_snapshot_delete(image, "one", &error) < 0)
+        assert_true(fixture->log.fail_at);
     operation->logged = fixture->log.count;
 }
 
@@ -127,7 +142,8 @@ static bool is_possible(const struct fixture *fixture, unsigned sector, uint32_t
         if (i >= flushed && found == value)
             return true;
         /* Discarded: as it was, or zeroes. */
-        if (operation->kind == BLOCK_DISCARD && i < flushed && found == expected)
+        bool maybe = operation->kind == BLOCK_DISCARD || fixture->failed[i];
+        if (maybe && i < flushed && found == expected)
             continue;
         if (i < flushed)
             expected = value;
@@ -135,23 +151,20 @@ static bool is_possible(const struct fixture *fixture, unsigned sector, uint32_t
     return found == expected;
 }
 
-static void verify_data(const struct fixture *fixture, struct image *image, size_t cut)
+/* done: operations that had come back. */
+static void verify_data(const struct fixture *fixture, struct image *image, unsigned done)
 {
     static uint8_t bytes[DISK];
-    unsigned flushed = 0, begun = 0;
-    for (unsigned i = 0; i < OPERATIONS; i++) {
-        bool done = fixture->operations[i].logged <= cut;
-        if (done && fixture->operations[i].kind == BLOCK_FLUSH)
+    unsigned flushed = 0, begun = done < OPERATIONS ? done + 1 : done;
+    for (unsigned i = 0; i < done; i++)
+        if (fixture->operations[i].kind == BLOCK_FLUSH && !fixture->failed[i])
             flushed = i;
-        if (i == 0 || fixture->operations[i - 1].logged <= cut)
-            begun = i + 1;
-    }
     assert_int_equal(image_read(image, 0, bytes, DISK), 0);
     for (unsigned i = 0; i < SECTORS; i++) {
         uint32_t found;
         memcpy(&found, bytes + i * 512, 4);
         if (!is_possible(fixture, i, found, flushed, begun))
-            fail_msg("cut after write %zu: sector %u reads %u", cut, i, found);
+            fail_msg("after operation %u: sector %u reads %u", done, i, found);
     }
 }
 
@@ -165,7 +178,10 @@ static void verify(struct fixture *fixture, size_t cut)
     assert_int_equal(qcow2_check(image, QCOW2_REPAIR_NONE, &check, &error), 0);
     if (check.corruptions)
         fail_msg("cut after write %zu of %zu: %s", cut, fixture->log.count, check.first);
-    verify_data(fixture, image, cut);
+    unsigned done = 0;
+    while (done < OPERATIONS && fixture->operations[done].logged <= cut)
+        done++;
+    verify_data(fixture, image, done);
     assert_int_equal(image_close(image), 0);
 }
 
@@ -181,9 +197,90 @@ static void test_power_cut_at_every_write(void **state)
         verify(fixture, cut);
 }
 
+/* --- the end of the process --- */
+
+#define KILLS 12
+
+static void run_child(struct fixture *fixture, const char *path)
+{
+    struct error error;
+    const struct block_options options = {.path = path, .format = "qcow2"};
+    struct image *image = image_open(&options, &error);
+    for (unsigned i = 0; image && i < OPERATIONS; i++) {
+        run_one(fixture, image, i);
+        atomic_store(&fixture->done, i + 1);
+    }
+    pause();
+}
+
+static void kill_at(struct fixture *fixture, const char *path, unsigned operation)
+{
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (!child)
+        run_child(fixture, path);
+    while (atomic_load(&fixture->done) < operation)
+        sched_yield();
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+}
+
+static void test_killed_at_any_moment(void **state)
+{
+    struct fixture *fixture = *state;
+    char folder[64], path[96];
+    struct error error = {0};
+    struct qcow2_check check;
+    assert_non_null(peer_folder(folder));
+    snprintf(path, sizeof(path), "%s/image.qcow2", folder);
+    for (unsigned i = 1; i <= KILLS; i++) {
+        atomic_store(&fixture->done, 0);
+        create_file(fixture->variant, path, true);
+        kill_at(fixture, path, i * OPERATIONS / KILLS);
+        const struct block_options options = {
+            .path = path, .format = "qcow2", .read_only = !fixture->variant->lazy};
+        struct image *image = image_open(&options, &error);
+        if (!image)
+            fail_msg("%s", error.message);
+        assert_int_equal(qcow2_check(image, QCOW2_REPAIR_NONE, &check, &error), 0);
+        if (check.corruptions)
+            fail_msg("%s", check.first);
+        verify_data(fixture, image, atomic_load(&fixture->done));
+        assert_int_equal(image_close(image), 0);
+    }
+    peer_run("rm -r %s", folder);
+}
+
+/* --- one write that fails --- */
+
+static void test_error_at_every_write(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error error = {0};
+    struct qcow2_check check;
+    const uint64_t start = fixture->random;
+    for (unsigned at = 1; at < 400; at += 7) {
+        struct file *file = make_image(fixture->variant, &fixture->log);
+        fixture->log.fail_at = fixture->log.count + at;
+        fixture->random = start;
+        struct image *image = open_file(file, false, false);
+        for (unsigned i = 0; i < OPERATIONS; i++)
+            run_one(fixture, image, i);
+        if (image_flush(image) < 0) /* the one that fails */
+            assert_int_equal(image_flush(image), 0);
+        assert_int_equal(qcow2_check(image, QCOW2_REPAIR_NONE, &check, &error), 0);
+        if (check.corruptions)
+            fail_msg("after an error at write %u: %s", at, check.first);
+        verify_data(fixture, image, OPERATIONS);
+        image_close(image);
+        write_log_free(&fixture->log);
+    }
+}
+
 static int setup(void **state)
 {
-    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    struct fixture *fixture =
+        mmap(NULL, sizeof(*fixture), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     const char *seed = getenv("NACRE_TEST_SEED");
     fixture->variant = *state;
     fixture->random = UINT64_C(0x123456789abcdef) + (seed ? strtoull(seed, NULL, 10) : 0);
@@ -195,15 +292,27 @@ static int teardown(void **state)
 {
     struct fixture *fixture = *state;
     write_log_free(&fixture->log);
-    free(fixture);
+    munmap(fixture, sizeof(*fixture));
     return 0;
 }
 
 int main(void)
 {
-    struct CMUnitTest tests[sizeof(variants) / sizeof(variants[0])];
-    for (unsigned i = 0; i < sizeof(variants) / sizeof(variants[0]); i++)
-        tests[i] = (struct CMUnitTest){variants[i].name, test_power_cut_at_every_write, setup,
-                                       teardown, (void *)&variants[i]};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    static const struct {
+        const char *name;
+        CMUnitTestFunction run;
+    } kinds[] = {
+        {"power_cut", test_power_cut_at_every_write},
+        {"kill", test_killed_at_any_moment},
+        {"error", test_error_at_every_write},
+    };
+    int failed = 0;
+    for (unsigned i = 0; i < sizeof(variants) / sizeof(variants[0]); i++) {
+        struct CMUnitTest tests[sizeof(kinds) / sizeof(kinds[0])];
+        for (unsigned j = 0; j < sizeof(kinds) / sizeof(kinds[0]); j++)
+            tests[j] = (struct CMUnitTest){kinds[j].name, kinds[j].run, setup, teardown,
+                                           (void *)&variants[i]};
+        failed += cmocka_run_group_tests_name(variants[i].name, tests, NULL, NULL);
+    }
+    return failed;
 }

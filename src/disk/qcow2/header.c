@@ -266,11 +266,17 @@ int header_write_whole(struct file *file, const struct qcow2_header *header, str
 int header_begin_changes(struct qcow2 *qcow2)
 {
     struct qcow2_header *header = &qcow2->header;
+    const uint64_t incompatible = header->incompatible, autoclear = header->autoclear;
     bool lazy = header->compatible & COMPATIBLE_LAZY_REFCOUNTS;
     if (!header->autoclear && (!lazy || header->incompatible & INCOMPATIBLE_DIRTY))
         return 0;
     header->autoclear = 0;
     if (lazy)
         header->incompatible |= INCOMPATIBLE_DIRTY;
-    return header_write(qcow2);
+    int result = header_write(qcow2);
+    if (result < 0) {
+        header->incompatible = incompatible;
+        header->autoclear = autoclear;
+    }
+    return result;
 }

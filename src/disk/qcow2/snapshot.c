@@ -40,6 +40,13 @@ static char *new_id(const struct qcow2 *qcow2)
     return id;
 }
 
+static void entry_free(struct qcow2_snapshot *snapshot)
+{
+    free(snapshot->id);
+    free(snapshot->name);
+    free(snapshot->extra);
+}
+
 static int fill_entry(const struct qcow2 *qcow2, struct qcow2_snapshot *snapshot, const char *name)
 {
     struct timespec now;
@@ -55,9 +62,7 @@ static int fill_entry(const struct qcow2 *qcow2, struct qcow2_snapshot *snapshot
         .nanoseconds = (uint32_t)now.tv_nsec,
     };
     if (!snapshot->id || !snapshot->name || !snapshot->extra) {
-        free(snapshot->id);
-        free(snapshot->name);
-        free(snapshot->extra);
+        entry_free(snapshot);
         return -ENOMEM;
     }
     store_be(snapshot->extra + SNAPSHOT_EXTRA_DISK_SIZE, snapshot->disk_size, 8);
@@ -106,7 +111,14 @@ static int create(struct qcow2 *qcow2, const char *name)
         return result;
     qcow2->header.snapshot_count++;
     result = copy_l1(qcow2, &list[count]);
-    return result < 0 ? result : snapshots_write(qcow2, old_bytes);
+    if (result == 0)
+        result = snapshots_write(qcow2, old_bytes);
+    if (result < 0) {
+        /* What was counted stays so: a leak. */
+        qcow2->header.snapshot_count--;
+        entry_free(&list[count]);
+    }
+    return result;
 }
 
 int qcow2_snapshot_create(struct image *image, const char *name, struct error *error)
@@ -207,38 +219,52 @@ int qcow2_snapshot_apply(struct image *image, const char *name, struct error *er
     return result < 0 ? fail(qcow2, result, name, error) : 0;
 }
 
-/* Lock held. The list forgets the snapshot first, then its clusters are given up. */
-static int delete (struct qcow2 *qcow2, uint32_t index)
+/* What the snapshot had is given up; clusters may belong to the active tables alone now. */
+static int release(struct qcow2 *qcow2, const struct qcow2_snapshot *gone, const uint64_t *l1)
 {
-    struct qcow2_snapshot gone = qcow2->snapshots[index];
-    uint64_t old_bytes = snapshots_bytes(qcow2), l1_bytes = (uint64_t)gone.l1_size * 8;
-    uint64_t count = align_up(l1_bytes ? l1_bytes : 1, qcow2->cluster_size) >> qcow2->cluster_bits;
-    uint64_t *l1 = malloc(l1_bytes + 8);
-    int result = l1 ? header_begin_changes(qcow2) : -ENOMEM;
+    uint64_t bytes = (uint64_t)gone->l1_size * 8;
+    uint64_t count = align_up(bytes ? bytes : 1, qcow2->cluster_size) >> qcow2->cluster_bits;
+    int result = tree_count(qcow2, l1, gone->l1_size, -1);
     if (result == 0)
-        result = metadata_read_table(qcow2->image.file, gone.l1_offset, gone.l1_size, l1);
-    if (result < 0) {
-        free(l1);
-        return result;
-    }
-    qcow2->header.snapshot_count--;
-    memmove(&qcow2->snapshots[index], &qcow2->snapshots[index + 1],
-            (qcow2->header.snapshot_count - index) * sizeof(gone));
-    result = snapshots_write(qcow2, old_bytes);
-    if (result == 0)
-        result = tree_count(qcow2, l1, gone.l1_size, -1);
-    if (result == 0)
-        clusters_free(qcow2, cluster_of(qcow2, gone.l1_offset), count);
+        clusters_free(qcow2, cluster_of(qcow2, gone->l1_offset), count);
     if (result == 0)
         result = metadata_write_back(qcow2);
     if (result == 0)
         result = tree_set_flags(qcow2);
+    return result < 0 ? result : metadata_write_back(qcow2);
+}
+
+/* Takes the entry out of the list, in memory and in the file. */
+static int forget(struct qcow2 *qcow2, uint32_t index)
+{
+    struct qcow2_snapshot *list = qcow2->snapshots, gone = list[index];
+    uint64_t old_bytes = snapshots_bytes(qcow2);
+    uint32_t behind = --qcow2->header.snapshot_count - index;
+    memmove(&list[index], &list[index + 1], behind * sizeof(gone));
+    int result = snapshots_write(qcow2, old_bytes);
+    if (result < 0) {
+        memmove(&list[index + 1], &list[index], behind * sizeof(gone));
+        list[index] = gone;
+        qcow2->header.snapshot_count++;
+    }
+    return result;
+}
+
+/* Lock held. The list forgets the snapshot first, then its clusters are given up. */
+static int delete (struct qcow2 *qcow2, uint32_t index)
+{
+    struct qcow2_snapshot gone = qcow2->snapshots[index];
+    uint64_t *l1 = malloc((size_t)gone.l1_size * 8 + 8);
+    int result = l1 ? header_begin_changes(qcow2) : -ENOMEM;
     if (result == 0)
-        result = metadata_write_back(qcow2);
+        result = metadata_read_table(qcow2->image.file, gone.l1_offset, gone.l1_size, l1);
+    if (result == 0)
+        result = forget(qcow2, index);
+    if (result == 0) {
+        result = release(qcow2, &gone, l1);
+        entry_free(&gone);
+    }
     free(l1);
-    free(gone.id);
-    free(gone.name);
-    free(gone.extra);
     return result;
 }
 

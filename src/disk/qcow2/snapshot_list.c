@@ -194,6 +194,9 @@ int snapshots_write(struct qcow2 *qcow2, uint64_t old_bytes)
         return result;
     qcow2->header.snapshots_offset = first << qcow2->cluster_bits;
     result = header_write(qcow2);
+    /* Whichever list the file names then, both are there. */
+    if (result < 0)
+        qcow2->header.snapshots_offset = old;
     for (uint64_t i = 0; i < count && size; i++)
         cluster_set_add(&qcow2->metadata, first + i);
     if (result == 0 && old_bytes)
