@@ -221,6 +221,8 @@ static int run_check(struct counting *counting, enum qcow2_repair repair)
         result = compare_flags(counting);
     if (result == 0 && repair == QCOW2_REPAIR_ALL)
         result = repair_rest(counting, check->corruptions - before + check->slow);
+    if (result == 0 && repair == QCOW2_REPAIR_LEAKS)
+        result = metadata_write_back(qcow2);
     qcow2->free_hint = 0;
     return result;
 }
