@@ -12,7 +12,7 @@ import tempfile
 import threading
 import unittest
 
-from harness.machine import CACHE, EXIT_POWER_OFF, Machine, ROOT, TIME_SCALE
+from harness.machine import CACHE, EXIT_POWER_OFF, Machine, NACRE, ROOT, TIME_SCALE
 
 FOLDER = os.path.join(CACHE, "debian")
 BOOT_SECONDS = 300
@@ -56,9 +56,17 @@ class Debian(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory(dir=CACHE)
         self.addCleanup(folder.cleanup)
-        self.disk = os.path.join(folder.name, "disk.img")
-        subprocess.run(["cp", "--sparse=always", os.path.join(FOLDER, "disk.img"), self.disk], check=True)
+        self.folder = folder.name
         self.port = free_port()
+
+    def copy_disk(self):
+        self.disk = os.path.join(self.folder, "disk.img")
+        subprocess.run(["cp", "--sparse=always", os.path.join(FOLDER, "disk.img"), self.disk], check=True)
+
+    def overlay_disk(self):
+        self.disk = os.path.join(self.folder, "disk.qcow2")
+        base = os.path.join(os.path.realpath(FOLDER), "disk.img")
+        subprocess.run([NACRE, "image", "create", "--backing", base, self.disk], check=True)
 
     def boot(self):
         command = os.environ.get("NACRE_DEBIAN_COMMAND")  # to see whether the test or nacre is wrong
@@ -68,7 +76,7 @@ class Debian(unittest.TestCase):
         if command == "qemu":
             machine = Machine(
                 ["-m", "1024", "-smp", "2", "-display", "none", "-serial", "stdio", "-no-reboot", "-kernel", kernel,
-                 "-initrd", initrd, "-append", append, "-drive", f"file={self.disk},format=raw,if=virtio",
+                 "-initrd", initrd, "-append", append, "-drive", f"file={self.disk},format={'qcow2' if self.disk.endswith('2') else 'raw'},if=virtio",
                  "-nic", forward + ",model=virtio-net-pci"], "qemu-system-x86_64")  # fmt: skip
         else:
             machine = Machine(
@@ -99,6 +107,8 @@ class Debian(unittest.TestCase):
         return result.stdout
 
     def test_boots_to_login_with_network_and_ssh(self):
+        """From an overlay: the image below stays as it was made."""
+        self.overlay_disk()
         machine = self.boot()
         self.log_in(machine)
         machine.run("systemctl is-system-running --wait || systemctl --failed --no-legend", 180)
@@ -107,8 +117,10 @@ class Debian(unittest.TestCase):
             self.assertIn("hello from the host", machine.run(f"curl -sS http://10.0.2.2:{port}/", 60))
         self.assertIn("nacre-debian", self.ssh("hostname; cat /proc/loadavg"))
         self.power_off(machine)
+        subprocess.run(["qemu-img", "check", "-q", self.disk], check=True)
 
     def test_large_file_survives_power_off(self):
+        self.copy_disk()
         machine = self.boot()
         self.log_in(machine)
         # A keystream would cost more than the disk: one random MiB, each copy numbered.

@@ -216,7 +216,9 @@ static int load_refcount_table(struct qcow2 *qcow2, struct error *error)
         result =
             error_set(error, EIO, "%s: its refcount table cannot be read", qcow2->image.file->path);
     for (uint64_t i = 0; i < qcow2->refcount_entries && result == 0; i++) {
-        if (qcow2->refcount_table[i] & ~REFTABLE_OFFSET && !qcow2->lenient)
+        if (qcow2->lenient)
+            qcow2->refcount_table[i] &= REFTABLE_OFFSET;
+        if (qcow2->refcount_table[i] & ~REFTABLE_OFFSET)
             result = corrupt_image(qcow2, "a refcount table entry has reserved bits set", error);
         else if (qcow2->refcount_table[i])
             result =

@@ -169,7 +169,7 @@ static int backing_path(const char *image, const char *name, char *path, struct 
     const char *slash = name[0] == '/' ? NULL : strrchr(image, '/');
     int folder = slash ? (int)(slash - image + 1) : 0;
     size_t colon = strcspn(name, ":"), first_slash = strcspn(name, "/");
-    if (name[colon] && colon < first_slash)
+    if (colon < first_slash && name[colon])
         return error_set(error, ENOTSUP,
                          "%s: its backing image %s is not a plain file, which nacre does not "
                          "support",

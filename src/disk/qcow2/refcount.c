@@ -152,7 +152,7 @@ static int ensure_block(struct qcow2 *qcow2, uint64_t cluster)
 /* Takes the cluster if it is free. 1: it is not. */
 static int take(struct qcow2 *qcow2, uint64_t cluster)
 {
-    uint64_t used;
+    uint64_t used = 0;
     /* First: the new block may take the very cluster. */
     int result = ensure_block(qcow2, cluster);
     if (result == 0)
@@ -306,7 +306,7 @@ void clusters_free_entry(struct qcow2 *qcow2, uint64_t entry)
 /* Counts the cluster down. 1: nobody uses it any more. */
 static int count_down(struct qcow2 *qcow2, uint64_t cluster)
 {
-    uint64_t count;
+    uint64_t count = 0;
     int result = refcount_add(qcow2, cluster, -1);
     if (result == 0)
         result = refcount_get(qcow2, cluster, &count);

@@ -139,6 +139,7 @@ static int write_new(struct qcow2 *qcow2, struct block_request *part)
     if (part->length > room)
         part->length = room;
     allocation.next = qcow2->allocations;
+    /* cppcheck-suppress autoVariables ; allocation_end() takes it out again */
     qcow2->allocations = &allocation;
     pthread_mutex_unlock(&qcow2->lock);
     result = fill(qcow2, &allocation, host, fresh, part);
@@ -165,7 +166,7 @@ static int write_in_place(struct qcow2 *qcow2, struct block_request part)
 /* Lock held. Does the first part of `part`; its length becomes what was done. */
 static int write_part(struct qcow2 *qcow2, struct block_request *part)
 {
-    struct run run;
+    struct run run = {0};
     allocation_wait(qcow2, cluster_of(qcow2, part->offset), 1);
     if (qcow2->broken)
         return -EIO;
