@@ -176,6 +176,17 @@ static unsigned jump_check(struct checker *checker)
     return 0;
 }
 
+/* What stands in front of a jump that may be changed, to align it. */
+static unsigned padding_check(const struct checker *checker)
+{
+    const uint8_t *bytes = checker->code + checker->at;
+    if (bytes[0] == 0x90)
+        return 1;
+    if (bytes[0] == 0x66 && bytes[1] == 0x90)
+        return 2;
+    return bytes[0] == 0x0f && bytes[1] == 0x1f && bytes[2] == 0 ? 3 : 0;
+}
+
 /* The memory operand must be the address that was looked up. */
 static bool memory_check(struct checker *checker, const struct host_facts *facts, unsigned base)
 {
@@ -282,6 +293,8 @@ static unsigned step(struct checker *checker)
         length = jump_check(checker);
     if (!length && checker->rule == CHECK_ACCEPTED)
         length = field_check(checker);
+    if (!length && checker->rule == CHECK_ACCEPTED)
+        length = padding_check(checker);
     if (!length && checker->rule == CHECK_ACCEPTED)
         length = guest_check(checker);
     return length;

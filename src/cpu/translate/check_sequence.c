@@ -92,13 +92,6 @@ static bool address_is_public(struct checker *checker)
 
 /* --- effects --- */
 
-static unsigned effect_none(struct checker *checker, const struct sequence *sequence,
-                            const struct compiled_sequence *compiled)
-{
-    (void)checker, (void)sequence;
-    return compiled->length;
-}
-
 /* S0: gva in, hva of 4096 - NUMBER bytes out. On the way that misses: what the detour undoes. */
 static unsigned effect_access(struct checker *checker, const struct sequence *sequence,
                               const struct compiled_sequence *compiled)
@@ -269,10 +262,6 @@ static const struct sequence sequences[] = {
     {UNITS(AND_R15D(63)), .effect = effect_bit, .argument = VALUE_BIT_63, .mode = ANY_MODE},
     {UNITS(MOV_GS_RDI(FIELD(translate.spill)), MOV_RDI_R14), .effect = effect_high_byte,
      .mode = ANY_MODE},
-    /* Padding before a jump that may be changed. */
-    {UNITS(0x90), .effect = effect_none, .mode = ANY_MODE},
-    {UNITS(0x66, 0x90), .effect = effect_none, .mode = ANY_MODE},
-    {UNITS(0x0f, 0x1f, 0x00), .effect = effect_none, .mode = ANY_MODE},
 };
 _Static_assert(ARRAY_SIZE(sequences) <= SEQUENCE_MAX, "struct checker has room for them");
 _Static_assert(sizeof(struct tlb_entry) == 1 << TLB_SHIFT, "the index is made by one rotate");
@@ -297,14 +286,25 @@ static void sequence_compile(const struct sequence *sequence, struct compiled_se
     compiled->words = (uint8_t)((sequence->count + 7) / 8);
 }
 
+/* By the first two bytes, which are never holes. */
+static uint8_t hash(const uint8_t *code)
+{
+    return (uint8_t)(code[0] ^ code[1] << 1);
+}
+
 void sequences_compile(struct checker *checker)
 {
     for (unsigned i = ARRAY_SIZE(sequences) - 1; i > 0; i--) {
         struct compiled_sequence *compiled = &checker->sequences[i];
-        uint8_t *first = &checker->first[sequences[i].units[0]];
+        const uint8_t start[] = {(uint8_t)sequences[i].units[0], (uint8_t)sequences[i].units[1]};
         sequence_compile(&sequences[i], compiled);
-        compiled->next = *first;
-        *first = (uint8_t)i;
+        for (unsigned mode = 0; mode < MMU_CACHED_MODES; mode++) {
+            if (sequences[i].mode != ANY_MODE && sequences[i].mode != mode)
+                continue;
+            uint8_t *first = &checker->first[mode][hash(start)];
+            compiled->next[mode] = *first;
+            *first = (uint8_t)i;
+        }
     }
 }
 
@@ -322,10 +322,9 @@ static bool sequence_is_at(const struct compiled_sequence *compiled, const uint8
 unsigned sequence_check(struct checker *checker)
 {
     const uint8_t *code = checker->code + checker->at;
-    for (unsigned i = checker->first[code[0]]; i; i = checker->sequences[i].next) {
+    unsigned mode = checker->mmu_mode;
+    for (unsigned i = checker->first[mode][hash(code)]; i; i = checker->sequences[i].next[mode]) {
         const struct compiled_sequence *compiled = &checker->sequences[i];
-        if (sequences[i].mode != ANY_MODE && sequences[i].mode != checker->mmu_mode)
-            continue;
         if (sequence_is_at(compiled, code) && checker->at + compiled->length <= checker->length)
             return sequences[i].effect(checker, &sequences[i], compiled);
     }

@@ -51,7 +51,7 @@ struct compiled_sequence {
     uint64_t bytes[SEQUENCE_WORDS], mask[SEQUENCE_WORDS];
     uint8_t words, length;
     uint8_t hole[HOLE_COUNT]; /* where each is */
-    uint8_t next;             /* with the same first byte; 0: none */
+    uint8_t next[MMU_CACHED_MODES]; /* of those that start alike; 0: none */
 };
 
 struct checker {
@@ -71,7 +71,8 @@ struct checker {
     struct check_jump jumps[CHECK_PLACES_MAX];
     uint8_t events_live[CHECK_SITES_MAX]; /* by site: what its events may count on */
     struct compiled_sequence sequences[SEQUENCE_MAX];
-    uint8_t first[256]; /* of the sequences that start with a byte; 0: none */
+    /* By MMU mode and a hash of their start: the first of the sequences; 0: none. */
+    uint8_t first[MMU_CACHED_MODES][256];
     ZydisDecoder decoder;
 };
 

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "oracle.h"
+
+#include "cpu/translate/emit.h"
+
+/* Categories of which no instruction is ever emitted. */
+static bool is_forbidden(const ZydisDecodedInstruction *decoded)
+{
+    if (decoded->attributes & ZYDIS_ATTRIB_IS_PRIVILEGED)
+        return true;
+    switch (decoded->meta.category) {
+    case ZYDIS_CATEGORY_CALL:
+    case ZYDIS_CATEGORY_INTERRUPT:
+    case ZYDIS_CATEGORY_IO:
+    case ZYDIS_CATEGORY_IOSTRINGOP:
+    case ZYDIS_CATEGORY_POP:
+    case ZYDIS_CATEGORY_PUSH:
+    case ZYDIS_CATEGORY_RET:
+    case ZYDIS_CATEGORY_SEGOP:
+    case ZYDIS_CATEGORY_STRINGOP:
+    case ZYDIS_CATEGORY_SYSCALL:
+    case ZYDIS_CATEGORY_SYSRET:
+    case ZYDIS_CATEGORY_SYSTEM:
+    case ZYDIS_CATEGORY_XSAVE:
+    case ZYDIS_CATEGORY_XSAVEOPT:
+    case ZYDIS_CATEGORY_PKU:
+    case ZYDIS_CATEGORY_RDWRFSGS:
+    case ZYDIS_CATEGORY_VTX:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool is_segment(ZydisRegister name)
+{
+    ZydisRegisterClass class = ZydisRegisterGetClass(name);
+    return class == ZYDIS_REGCLASS_SEGMENT || class == ZYDIS_REGCLASS_CONTROL ||
+           class == ZYDIS_REGCLASS_DEBUG;
+}
+
+/* A field of the vcpu by its offset: nothing past the struct, and no store outside of what is the
+ * translator's or R14's and R15's. */
+static bool field_is_good(const ZydisDecodedOperand *operand)
+{
+    int64_t offset = operand->mem.disp.value;
+    int64_t past = offset + operand->size / 8;
+    if (offset < 0 || past > (int64_t)sizeof(struct vcpu) ||
+        operand->mem.index != ZYDIS_REGISTER_NONE)
+        return false;
+    if (operand->mem.base == ZYDIS_REGISTER_R15)
+        return !(operand->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) &&
+               offset >= VCPU(translate.jumps);
+    if (operand->mem.base != ZYDIS_REGISTER_NONE)
+        return false;
+    if (!(operand->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
+        return true;
+    return offset == VCPU_REGISTER(GPR_R14) || offset == VCPU_REGISTER(GPR_R15) ||
+           offset == VCPU(translate.parked_flags) || offset == VCPU(translate.target) ||
+           offset == VCPU(translate.spill) || offset == VCPU(translate.rip_page);
+}
+
+static const char *operand_complaint(const ZydisDecodedOperand *operand)
+{
+    if (operand->type == ZYDIS_OPERAND_TYPE_POINTER)
+        return "far pointer";
+    if (operand->type == ZYDIS_OPERAND_TYPE_REGISTER && is_segment(operand->reg.value))
+        return "segment, control or debug register";
+    if (operand->type != ZYDIS_OPERAND_TYPE_MEMORY || operand->mem.type == ZYDIS_MEMOP_TYPE_AGEN)
+        return NULL;
+    if (operand->mem.segment == ZYDIS_REGISTER_GS)
+        return field_is_good(operand) ? NULL : "field of the vcpu";
+    bool plain =
+        operand->mem.segment != ZYDIS_REGISTER_FS && operand->mem.index == ZYDIS_REGISTER_NONE &&
+        !operand->mem.disp.has_displacement &&
+        (operand->mem.base == ZYDIS_REGISTER_R14 || operand->mem.base == ZYDIS_REGISTER_RDI);
+    return plain ? NULL : "memory operand";
+}
+
+static const char *jump_complaint(const struct translator *translator,
+                                  const struct translation *translation, uint32_t end,
+                                  const ZydisDecodedOperand *operand)
+{
+    if (operand->type == ZYDIS_OPERAND_TYPE_MEMORY)
+        return operand->mem.segment == ZYDIS_REGISTER_GS &&
+                       operand->mem.base == ZYDIS_REGISTER_R15 &&
+                       operand->mem.disp.value == VCPU(translate.jumps[0].parked)
+                   ? NULL
+                   : "indirect jump";
+    if (operand->type != ZYDIS_OPERAND_TYPE_IMMEDIATE)
+        return "jump through a register";
+    int64_t target = (int64_t)translation->start + end + operand->imm.value.s;
+    bool inside = target >= translation->start && target < translation->end;
+    return inside || target == translator->event_native || target == translator->event_parked
+               ? NULL
+               : "jump out of the translation";
+}
+
+static const char *instruction_complaint(const struct translator *translator,
+                                         const struct translation *translation, uint32_t end,
+                                         const ZydisDecodedInstruction *decoded,
+                                         const ZydisDecodedOperand *operands)
+{
+    if (is_forbidden(decoded))
+        return "forbidden instruction";
+    if (decoded->meta.category == ZYDIS_CATEGORY_UNCOND_BR ||
+        decoded->meta.category == ZYDIS_CATEGORY_COND_BR)
+        return jump_complaint(translator, translation, end, &operands[0]);
+    if (decoded->meta.category == ZYDIS_CATEGORY_NOP ||
+        decoded->meta.category == ZYDIS_CATEGORY_WIDENOP)
+        return NULL; /* its operand is not accessed */
+    for (unsigned i = 0; i < decoded->operand_count; i++) {
+        const char *complaint = operand_complaint(&operands[i]);
+        if (complaint)
+            return complaint;
+    }
+    return NULL;
+}
+
+const char *oracle_complaint(const struct translator *translator,
+                             const struct translation *translation, const uint8_t *code,
+                             uint32_t *offset)
+{
+    uint32_t length = translation->end - translation->start;
+    ZydisDecodedInstruction decoded;
+    ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
+    for (*offset = 0; *offset < length; *offset += decoded.length) {
+        if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&translator->decoder, code + *offset,
+                                                 length - *offset, &decoded, operands)))
+            return "no instruction";
+        const char *complaint = instruction_complaint(translator, translation,
+                                                      *offset + decoded.length, &decoded, operands);
+        if (complaint)
+            return complaint;
+    }
+    return NULL;
+}
