@@ -50,7 +50,7 @@ enum sequence_hole { HOLE_NUMBER, HOLE_JUMP, HOLE_SITE, HOLE_COUNT };
 struct compiled_sequence {
     uint64_t bytes[SEQUENCE_WORDS], mask[SEQUENCE_WORDS];
     uint8_t words, length;
-    uint8_t hole[HOLE_COUNT]; /* where each is */
+    uint8_t hole[HOLE_COUNT];       /* where each is */
     uint8_t next[MMU_CACHED_MODES]; /* of those that start alike; 0: none */
 };
 
