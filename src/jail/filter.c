@@ -19,7 +19,8 @@ static int add_rule(scmp_filter_ctx context, const struct jail_rule *rule)
     unsigned count = rule->argument_count;
     memcpy(arguments, rule->arguments, count * sizeof(arguments[0]));
     if (rule->own_process)
-        arguments[count++] = SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid());
+        arguments[count++] =
+            (struct scmp_arg_cmp){.op = SCMP_CMP_EQ, .datum_a = (scmp_datum_t)getpid()};
     return seccomp_rule_add_array(context, SCMP_ACT_ALLOW, rule->number, count, arguments);
 }
 
