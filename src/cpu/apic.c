@@ -79,18 +79,30 @@ void apic_reset(struct local_apic *apic, bool init)
     pthread_mutex_unlock(&apic->lock);
 }
 
-bool apic_accepts_extint(struct local_apic *apic)
+/* LINT0 is open for this kind of interrupt. The caller holds the lock. */
+static bool lint0_takes(const struct local_apic *apic, unsigned delivery)
 {
     uint32_t lint0 = apic->lvt[LVT_LINT0];
-    bool open = !(lint0 & LVT_MASKED) && (lint0 >> 8 & 7) == DELIVERY_EXTINT;
-    return !apic_enabled(apic) || open;
+    return !(lint0 & LVT_MASKED) && (lint0 >> 8 & 7) == delivery;
 }
 
-/* The 8259 pair's output, gated by LINT0. */
+bool apic_accepts_extint(struct local_apic *apic)
+{
+    pthread_mutex_lock(&apic->lock);
+    bool accepts = !apic_enabled(apic) || lint0_takes(apic, DELIVERY_EXTINT);
+    pthread_mutex_unlock(&apic->lock);
+    return accepts;
+}
+
+/* The 8259 pair's output, gated by LINT0. The device that raises the one and the vcpu that opens
+ * the other do so at the same time: under the lock, the later of both sees it. */
 static void update_extint(struct local_apic *apic)
 {
-    bool level = apic->lint0_level && apic_accepts_extint(apic);
+    pthread_mutex_lock(&apic->lock);
+    bool open = !apic_enabled(apic) || lint0_takes(apic, DELIVERY_EXTINT);
+    bool level = apic->lint0_level && open;
     atomic_store(&apic->vcpu->extint_level, level);
+    pthread_mutex_unlock(&apic->lock);
     if (level)
         vcpu_request(apic->vcpu, VCPU_REQUEST_EXTINT);
 }
@@ -98,11 +110,14 @@ static void update_extint(struct local_apic *apic)
 void apic_set_lint0(void *opaque, unsigned number, int level)
 {
     struct local_apic *apic = opaque;
+    pthread_mutex_lock(&apic->lock);
     apic->lint0_level = level;
+    bool fixed = level && apic_enabled(apic) && lint0_takes(apic, DELIVERY_FIXED);
+    uint8_t vector = (uint8_t)apic->lvt[LVT_LINT0];
+    pthread_mutex_unlock(&apic->lock);
     update_extint(apic);
-    uint32_t lint0 = apic->lvt[LVT_LINT0];
-    if (level && apic_enabled(apic) && !(lint0 & LVT_MASKED) && (lint0 >> 8 & 7) == DELIVERY_FIXED)
-        apic_inject(apic, (uint8_t)lint0, false);
+    if (fixed)
+        apic_inject(apic, vector, false);
 }
 
 /* --- registers --- */
