@@ -3,6 +3,7 @@
  * nacre manual: prints nacre(1), made from the tables that parse the options. docs/nacre.1 is its
  * output; a test compares the two.
  */
+#include "base/bits.h"
 #include "cli/cli.h"
 
 /* Text, with the characters that troff would take for its own. */
@@ -68,6 +69,24 @@ static const char *const keys[][2] = {
     {"Ctrl-A Ctrl-A", "Send Ctrl-A to the guest."},
 };
 
+static const char *const ends[][2] = {
+    {"stdio", "Standard input and output. One console only can be there."},
+    {"pty", "A new pseudo-terminal; a line on standard error names it, as in `screen /dev/pts/3`."},
+    {"unix:PATH,server",
+     "A socket that serves one peer after the other, for its user only. A socket "
+     "that a nacre which was killed has left at the path is replaced."},
+    {"unix:PATH", "Connects to a socket; after a hang-up once a second until it is there again."},
+    {"file:PATH", "Output into a file, which is emptied first."},
+    {"none", "Nobody."},
+};
+
+static const char *const signals[][2] = {
+    {"SIGINT, SIGTERM, SIGHUP", "End the machine; a second one ends nacre at once."},
+    {"SIGTSTP", "Stop, with the terminal as it was, until SIGCONT."},
+    {"SIGUSR1", "Print what vcpus and engines have counted on standard error."},
+    {"SIGWINCH", "Tells a virtio console on the terminal its new size."},
+};
+
 static void print_list(const char *const rows[][2], unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
@@ -93,9 +112,14 @@ static void print_manual(void)
     printf(".SH TERMINAL\nWhile the guest's serial port is on a terminal, keys go to the guest;\n"
            "Ctrl\\-A is the escape. Input from a pipe or a file is typed into the serial port as\n"
            "fast as the guest reads it, and its end does not stop the machine.\n");
-    print_list(keys, sizeof(keys) / sizeof(keys[0]));
+    print_list(keys, ARRAY_SIZE(keys));
+    printf(".SH CONSOLES\nWhat the guest writes is kept while nobody reads it, the latest 64 KiB\n"
+           "(16 MiB for stdio and files); the guest never waits. The other end may be:\n");
+    print_list(ends, ARRAY_SIZE(ends));
+    printf(".SH SIGNALS\n");
+    print_list(signals, ARRAY_SIZE(signals));
     printf(".SH EXIT STATUS\n");
-    print_list(exit_codes, sizeof(exit_codes) / sizeof(exit_codes[0]));
+    print_list(exit_codes, ARRAY_SIZE(exit_codes));
     printf(".SH EXAMPLES\n.nf\n");
     for (unsigned i = 0; commands[i]; i++)
         print_text(commands[i]->examples);

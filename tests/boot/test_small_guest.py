@@ -131,6 +131,13 @@ class Boot(unittest.TestCase):
         machine.send("poweroff -f\n")
         self.assertEqual(machine.wait(), EXIT_POWER_OFF)
 
+    def test_engines_take_turns(self):
+        """All engines of the build on each vcpu, in turns that end in the middle of anything."""
+        machine = self.boot("--engine-switch-every", "50021", cpus=2)
+        self.assertIn("Linux nacre 6.1", machine.run("uname -a"))
+        machine.send("poweroff -f\n")
+        self.assertEqual(machine.wait(), EXIT_POWER_OFF)
+
     def test_dhcp_lease(self):
         machine = self.boot("--net", "user")
         self.assertIn("10.0.2.15", machine.run("ifconfig eth0"))
