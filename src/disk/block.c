@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The asynchronous face of an image. A request that amounts to the same one on the image's file
- * goes to io_uring; all others, and all where there is no io_uring, to threads.
+ * goes to io_uring if that is good at it; all others, and all where there is no io_uring, to
+ * threads.
  */
 #include "disk/block.h"
 
@@ -18,6 +19,7 @@ struct disk {
     struct image *image;
     struct pool *pool;
     struct uring *uring; /* NULL: threads only */
+    bool ring_writes;
     unsigned in_flight;
 };
 
@@ -38,9 +40,18 @@ static void uring_finished(void *opaque, struct block_request *request)
 
 static bool fits_uring(const struct disk *disk, const struct block_request *request)
 {
-    bool ignored =
-        request->operation == BLOCK_FLUSH && disk->image->file->cache == BLOCK_CACHE_UNSAFE;
-    return disk->uring && disk->image->ops->locate && request->operation <= BLOCK_FLUSH && !ignored;
+    if (!disk->uring || !disk->image->ops->locate)
+        return false;
+    switch (request->operation) {
+    case BLOCK_READ:
+        return true;
+    case BLOCK_WRITE:
+        return disk->ring_writes;
+    case BLOCK_FLUSH:
+        return disk->image->file->cache != BLOCK_CACHE_UNSAFE;
+    default:
+        return false;
+    }
 }
 
 static void disk_submit(struct block *block, struct block_request *request)
@@ -94,10 +105,6 @@ static void disk_close(struct block *block)
 static const struct block_ops disk_ops = {
     .submit = disk_submit, .kick = disk_kick, .drain = disk_drain, .close = disk_close};
 
-/* Threads do all the work, or what io_uring leaves them. */
-#define THREADS_ALONE      8
-#define THREADS_WITH_URING 4
-
 static int start_io(struct disk *disk, const struct block_options *options, struct loop *loop,
                     struct error *error)
 {
@@ -108,8 +115,10 @@ static int start_io(struct disk *disk, const struct block_options *options, stru
             uring_create(disk->image->file, loop, uring_finished, disk, must ? error : &refused);
     if (must && !disk->uring)
         return -error->code;
-    disk->pool = pool_create(disk->image, disk->uring ? THREADS_WITH_URING : THREADS_ALONE,
-                             options->guard, loop, finished, disk, error);
+    /* Writes to files take the kernel's own threads, mostly one at a time: ours do better there
+     * (docs/decisions/disk-io.md). */
+    disk->ring_writes = must || disk->image->file->is_device;
+    disk->pool = pool_create(disk->image, options->guard, loop, finished, disk, error);
     return disk->pool ? 0 : -error->code;
 }
 

@@ -42,7 +42,8 @@ struct file {
     char *path;
     _Atomic uint64_t size; /* bytes */
     bool read_only;
-    bool grows; /* the format appends; what lies beyond the end reads as zeroes */
+    bool is_device; /* a block device */
+    bool grows;     /* the format appends; what lies beyond the end reads as zeroes */
     enum block_cache cache;
     unsigned physical_sector_size; /* bytes */
 };

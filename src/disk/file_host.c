@@ -29,7 +29,6 @@ struct host_file {
     struct file file;
     int fd, direct_fd; /* direct_fd -1: everything through the page cache */
     unsigned memory_alignment, offset_alignment; /* bytes, of direct_fd */
-    bool is_device;
 };
 
 static int descriptor(struct file *file, uint64_t offset, const struct iovec *pieces,
@@ -108,7 +107,7 @@ static int punch(struct host_file *host, const struct block_request *request)
     int result;
     if (!request->length)
         return 0;
-    if (host->is_device) {
+    if (host->file.is_device) {
         uint64_t range[2] = {request->offset, request->length};
         result = ioctl(host->fd, zero ? BLKZEROOUT : BLKDISCARD, range);
     } else {
@@ -141,7 +140,7 @@ static int host_execute(struct file *file, const struct block_request *request)
 static int host_resize(struct file *file, uint64_t size)
 {
     struct host_file *host = (struct host_file *)file;
-    if (host->is_device)
+    if (host->file.is_device)
         return size <= file->size ? 0 : -ENOSPC;
     if (ftruncate(host->fd, (off_t)size) < 0)
         return -errno;
@@ -191,11 +190,11 @@ static int measure(struct host_file *host, struct error *error)
     const char *path = host->file.path;
     if (fstat(host->fd, &status) < 0)
         return error_set(error, errno, "%s: %s", path, strerror(errno));
-    host->is_device = S_ISBLK(status.st_mode);
+    host->file.is_device = S_ISBLK(status.st_mode);
     size = (uint64_t)status.st_size;
-    if (host->is_device && ioctl(host->fd, BLKGETSIZE64, &size) < 0)
+    if (host->file.is_device && ioctl(host->fd, BLKGETSIZE64, &size) < 0)
         return error_set(error, errno, "%s: %s", path, strerror(errno));
-    if (!host->is_device && !S_ISREG(status.st_mode))
+    if (!host->file.is_device && !S_ISREG(status.st_mode))
         return error_set(error, EINVAL, "%s: is neither a file nor a block device", path);
     host->file.size = size;
     return 0;

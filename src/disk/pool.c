@@ -16,6 +16,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#define THREADS 8 /* an idle one costs a stack that was never touched */
+
 struct pool {
     struct image *image;
     const struct thread_guard *guard;
@@ -27,7 +29,7 @@ struct pool {
     unsigned busy; /* requests waiting or being carried out */
     bool closing;
     unsigned thread_count;
-    pthread_t threads[POOL_THREADS_MAX];
+    pthread_t threads[THREADS];
     int wake_fd;
     struct loop_watch *watch;
 };
@@ -112,8 +114,8 @@ void pool_destroy(struct pool *pool)
     free(pool);
 }
 
-struct pool *pool_create(struct image *image, unsigned threads, const struct thread_guard *guard,
-                         struct loop *loop,
+struct pool *pool_create(struct image *image, const struct thread_guard *guard, struct loop *loop,
+
                          void (*finished)(void *opaque, struct block_request *request),
                          void *opaque, struct error *error)
 {
@@ -130,7 +132,7 @@ struct pool *pool_create(struct image *image, unsigned threads, const struct thr
     pthread_cond_init(&pool->work, NULL);
     pthread_cond_init(&pool->idle, NULL);
     pool->watch = loop_watch_add(loop, wake_fd, EPOLLIN, ready, pool, error);
-    while (pool->watch && pool->thread_count < threads &&
+    while (pool->watch && pool->thread_count < THREADS &&
            pthread_create(&pool->threads[pool->thread_count], NULL, worker, pool) == 0)
         pool->thread_count++;
     if (pool->watch && !pool->thread_count)

@@ -7,11 +7,9 @@
 
 struct pool;
 
-#define POOL_THREADS_MAX 8
-
 /* finished: on the loop's thread, for each request. NULL with *error. */
-struct pool *pool_create(struct image *image, unsigned threads, const struct thread_guard *guard,
-                         struct loop *loop,
+struct pool *pool_create(struct image *image, const struct thread_guard *guard, struct loop *loop,
+
                          void (*finished)(void *opaque, struct block_request *request),
                          void *opaque, struct error *error);
 void pool_submit(struct pool *pool, struct block_request *request);
