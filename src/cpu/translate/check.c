@@ -118,8 +118,12 @@ bool check_note_jump(struct checker *checker, uint32_t place, const struct check
 static void arrive(struct checker *checker)
 {
     uint16_t note = checker->notes[checker->at];
-    if (!note || note & NOTE_JUMP)
-        return; /* a displacement is never at the start of an instruction: seen at the end */
+    if (!note || note & NOTE_JUMP) {
+        /* A displacement is never at the start of an instruction: seen at the end. Where nothing
+         * leads to, the code must obey all the same, as if something did. */
+        checker->dead = false;
+        return;
+    }
     struct check_join *join = &checker->joins[note];
     if (checker->dead) {
         /* C resumes only after an event here: what was live then, still is. That it was what is
