@@ -8,6 +8,8 @@ BARS = {"compute": 1.3, "memory": 2.0, "kernel": 5.0}
 PROGRAMS_BAR = 1.8  # the geometric mean
 SPEEDUP_BAR = 4.0  # over QEMU TCG, the geometric mean
 SCALING_BAR = 1.9
+START_BAR = 0.8  # seconds
+MEMORY_BAR = 0.5  # of TCG's
 PEER = "QEMU TCG"
 
 
@@ -105,16 +107,47 @@ def list_or_none(items):
     return ", ".join(items) if items else "none"
 
 
-def bars(name, native, run, peer):
-    """Lines that say where a machine misses what is asked of it."""
+def test_bars(native, run, peer):
     lines = []
     if peer:
-        slower = [f"{test} {speedup(peer, run, test):.2f}" for test in run.tests if (speedup(peer, run, test) or 1) < 1]
-        gains = [value for test in run.tests if (value := speedup(peer, run, test))]
+        gains = {test: value for test in run.tests if (value := speedup(peer, run, test))}
+        slower = [f"{test} {value:.2f}" for test, value in gains.items() if value < 1]
         lines.append(f"slower than {PEER}: {list_or_none(slower)}")
-        lines.append(f"faster than {PEER} by {times(geometric_mean(gains))} (geometric mean; asked {SPEEDUP_BAR:g})")
+        lines.append(f"faster than {PEER}: {times(geometric_mean(gains.values()))} (asked {SPEEDUP_BAR:g})")
     for group, bar in BARS.items():
         over = [f"{test} {times(ratio(native, run, test))}" for test, what in run.tests.items()
                 if what.group == group and (ratio(native, run, test) or 0) > bar]  # fmt: skip
         lines.append(f"{group} tests over {bar:g} times native: {list_or_none(over)}")
-    return [f"- {name}: {line}" for line in lines]
+    return lines
+
+
+def program_bars(native, run, _):
+    mean = geometric_mean([ratio(native, run, test) for test in run.tests])
+    return [f"real programs: {times(mean)} times native (asked {PROGRAMS_BAR:g})"]
+
+
+def smp_bars(_, run, __):
+    return [f"2 CPUs against 1: {scaling(run):.2f} (asked {SCALING_BAR:g})"]
+
+
+def startup_bars(parts, peer):
+    lines = [f"power-on to init: {parts['first_line']['median']:.2f} s (asked {START_BAR:g})"]
+    if peer and "at_rest" in peer:
+        part = parts["at_rest"]["resident"] / peer["at_rest"]["resident"]
+        lines.append(f"resident memory: {part:.2f} of {PEER}'s (asked {MEMORY_BAR:g})")
+    return lines
+
+
+def bars(sections):
+    """Lines that say what each nacre engine reaches of what is asked. sections: {name: object with native and runs}."""
+    kinds = {"tests": test_bars, "smp": smp_bars, "programs": program_bars}
+    lines = []
+    for name, lines_of in kinds.items():
+        if section := sections.get(name):
+            for machine, run in section.runs.items():
+                if machine.startswith("nacre"):
+                    lines += [f"- {machine}: {line}" for line in lines_of(section.native, run, section.runs.get(PEER))]
+    for machine, parts in sections.get("startup", {}).items():
+        if machine.startswith("nacre"):
+            lines += [f"- {machine}: {line}" for line in startup_bars(parts, sections["startup"].get(PEER))]
+    return lines

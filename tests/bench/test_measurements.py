@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import types
 import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -105,8 +106,14 @@ class Tables(unittest.TestCase):
         self.assertEqual(rows[3], "| the title of b | 1.000 |  |  |")
 
     def test_bars(self):
-        text = "\n".join(tables.bars("nacre x", self.native, self.nacre, self.peer))
-        self.assertIn("slower than QEMU TCG: b 0.50", text)
+        section = types.SimpleNamespace(native=self.native, runs={"nacre x": self.nacre, tables.PEER: self.peer})
+        rest = {"nacre x": (0.5, 80), tables.PEER: (1.5, 200)}
+        startup = {name: {"first_line": {"median": start}, "at_rest": {"resident": size}} for name, (start, size) in rest.items()}
+        text = "\n".join(tables.bars({"tests": section, "programs": section, "startup": startup}))
+        self.assertIn("nacre x: slower than QEMU TCG: b 0.50", text)
+        self.assertIn("real programs: 2.45 times native", text)
+        self.assertIn("power-on to init: 0.50 s", text)
+        self.assertIn("resident memory: 0.40 of QEMU TCG's", text)
         self.assertIn("compute tests over 1.3 times native: a 2.00", text)
         self.assertIn("kernel tests over 5 times native: none", text)
 
