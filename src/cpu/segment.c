@@ -149,7 +149,7 @@ bool segment_query_rights(struct vcpu *vcpu, uint16_t selector, uint32_t *rights
     if (!query(vcpu, selector, &descriptor, false, ok))
         return false;
     if (*ok)
-        *rights = descriptor.high & 0x00f0ff00;
+        *rights = descriptor.high & 0x00ffff00; /* the limit's upper bits too: AMD's processors */
     return true;
 }
 

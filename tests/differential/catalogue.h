@@ -12,7 +12,7 @@
  *   i  immediate of `size` bytes             b  of one byte            e  of two, small
  *   c  CL    A  AX    n  nesting level of ENTER
  *   x y z k p s  XMM, YMM, ZMM, mask, MMX, ST(i)      X  XMM0    0  ST(0)
- *   v  vector of INT
+ *   v  vector of INT    S  segment register    f  memory with a far pointer, offset of `size` bytes
  *   j  relative branch                       t  register that holds an address of code
  */
 struct entry {

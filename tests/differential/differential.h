@@ -6,6 +6,7 @@
  *
  *   catalogue.c   which instructions there are, by group
  *   general.c     those of them that are written down
+ *   address.c     memory operands
  *   operands.c    one instruction with random operands
  *   builder.c     appending instructions to a case
  *   generate.c    the code of a case: one instruction, or a sequence of them (sequence.c)
@@ -80,7 +81,7 @@ enum {
 struct machine_state {
     uint64_t registers[16];
     uint64_t rip, rflags;
-    uint16_t cs, ss;
+    uint16_t selectors[SEG_COUNT];
     struct vectors vectors;
     uint8_t scratch[SCRATCH_SIZE];
     uint8_t tail[TAIL_SIZE];
@@ -115,19 +116,25 @@ enum place { PLACE_SCRATCH, PLACE_TAIL, PLACE_READ_ONLY, PLACE_NOWHERE };
 /* Preparation that an instruction's inputs need. */
 enum setup {
     SETUP_NONE,
-    SETUP_STRING,  /* rSI, rDI: pointers; rCX: a count */
-    SETUP_COUNT,   /* rCX: a small count */
-    SETUP_STACK,   /* rSP: pointer */
-    SETUP_FRAME,   /* rSP, rBP: pointers */
-    SETUP_DI,      /* rDI: pointer */
-    SETUP_BX,      /* rBX: pointer */
-    SETUP_BRANCH,  /* relative: its displacement is chosen by the sequence, or random */
-    SETUP_TARGET,  /* an indirect branch: its operand holds an address of code */
-    SETUP_RETURN,  /* the stack holds an address of code */
-    SETUP_DIVIDE,  /* rDX: 0, divisor: not 0, where no #DE is wanted */
-    SETUP_XSTATE,  /* rDX:rAX: components of XCR0; a sound image in memory */
-    SETUP_CONTROL, /* a sound MXCSR in memory */
-    SETUP_FLAGS,   /* the stack holds flags */
+    SETUP_STRING,   /* rSI, rDI: pointers; rCX: a count */
+    SETUP_COUNT,    /* rCX: a small count */
+    SETUP_STACK,    /* rSP: pointer */
+    SETUP_FRAME,    /* rSP, rBP: pointers */
+    SETUP_DI,       /* rDI: pointer */
+    SETUP_BX,       /* rBX: pointer */
+    SETUP_BRANCH,   /* relative: its displacement is chosen by the sequence, or random */
+    SETUP_TARGET,   /* an indirect branch: its operand holds an address of code */
+    SETUP_RETURN,   /* the stack holds an address of code */
+    SETUP_DIVIDE,   /* rDX: 0, divisor: not 0, where no #DE is wanted */
+    SETUP_XSTATE,   /* rDX:rAX: components of XCR0; a sound image in memory */
+    SETUP_CONTROL,  /* a sound MXCSR in memory */
+    SETUP_FLAGS,    /* the stack holds flags */
+    SETUP_SELECTOR, /* a selector in registers and memory */
+    /* Far transfers and loads: these stay last. */
+    SETUP_FAR, /* a far pointer in memory: to code, or of data */
+    SETUP_FAR_DATA,
+    SETUP_FAR_RETURN, /* what RETF or IRET takes, on the stack */
+    SETUP_INTERRUPT_RETURN,
 };
 
 struct boundary {
@@ -144,7 +151,8 @@ struct test_case {
     uint64_t address; /* linear, of the code */
     enum feature feature;
     /* What the inputs must be. */
-    uint32_t pointers, indexes, targets; /* registers, by bit */
+    uint32_t pointers, indexes, targets, chosen; /* registers, by bit; chosen: hold selectors */
+    unsigned far_size;                           /* operand size of a far transfer, bytes */
     uint32_t wide; /* of them: with 32-bit addresses only, the upper half is free */
     enum place place;
     enum setup setup;

@@ -120,6 +120,9 @@ static void note_setup(struct test_case *test, enum setup setup)
     test->setup = setup;
     if (setup == SETUP_STRING)
         test->pointers |= (uint32_t)(BIT(GPR_RSI) | BIT(GPR_RDI));
+    if (setup == SETUP_SELECTOR || setup == SETUP_FAR || setup == SETUP_FAR_RETURN ||
+        setup == SETUP_INTERRUPT_RETURN)
+        test->pointers |= (uint32_t)BIT(GPR_RSP);
     if (setup == SETUP_STACK || setup == SETUP_FLAGS || setup == SETUP_RETURN ||
         setup == SETUP_FRAME || setup == SETUP_BRANCH || setup == SETUP_TARGET)
         test->pointers |= (uint32_t)BIT(GPR_RSP);
@@ -158,6 +161,11 @@ static bool generate_single(struct builder *builder, const char *group, uint64_t
                           (entry->size > 16 && entry->encoding == ZYDIS_ENCODABLE_ENCODING_LEGACY);
     builder_note(builder, entry->undefined);
     note_setup(test, entry->setup);
+    ZydisDecoder decoder = decoder_of(test->mode);
+    ZydisDecodedInstruction instruction;
+    if (ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder, ZYAN_NULL, test->code, test->length,
+                                                   &instruction)))
+        test->far_size = instruction.operand_width / 8;
     add_cleaning(builder, entry);
     return true;
 }

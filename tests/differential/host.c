@@ -48,6 +48,7 @@ static uint8_t alternate_stack[ALTERNATE_STACK_SIZE] __attribute__((aligned(64))
 
 /* Used by the assembly below. */
 __attribute__((visibility("hidden"))) uint64_t host_stack, host_fs_base;
+__attribute__((visibility("hidden"))) uint16_t host_selectors[SEG_COUNT];
 __attribute__((visibility("hidden"))) uint32_t host_ticks;
 /* Not zero: system calls raise SIGSYS, but for those below. Code that went astray must not
  * call Linux. */
@@ -132,6 +133,10 @@ __asm__(".text\n"
         "    cmpq $0, host_stack(%rip)\n"
         "    je host_other\n"
         "2:  mov %rdx, host_context(%rip)\n"
+        "    mov %es, host_selectors(%rip)\n"
+        "    mov %ds, 6+host_selectors(%rip)\n"
+        "    mov %fs, 8+host_selectors(%rip)\n"
+        "    mov %gs, 10+host_selectors(%rip)\n"
         "    movb $0, host_dispatch(%rip)\n"
         "    push $2\n" /* the case's AC flag would fault C code */
         "    popf\n"
@@ -186,24 +191,18 @@ static int make_ldt(void)
         {.entry_number = SELECTOR_CODE16 >> 3,
          .base_addr = CODE_ADDRESS,
          .limit = 0xffff,
-         .contents = 2,
-         .useable = 1},
-        {.entry_number = SELECTOR_DATA16 >> 3,
-         .base_addr = DATA_ADDRESS,
-         .limit = 0xffff,
-         .useable = 1},
+         .contents = 2},
+        {.entry_number = SELECTOR_DATA16 >> 3, .base_addr = DATA_ADDRESS, .limit = 0xffff},
         {.entry_number = SELECTOR_FS >> 3,
          .base_addr = (unsigned)FS_BASE,
          .limit = 0xfffff,
          .seg_32bit = 1,
-         .limit_in_pages = 1,
-         .useable = 1},
+         .limit_in_pages = 1},
         {.entry_number = SELECTOR_GS >> 3,
          .base_addr = (unsigned)GS_BASE,
          .limit = 0xfffff,
          .seg_32bit = 1,
-         .limit_in_pages = 1,
-         .useable = 1},
+         .limit_in_pages = 1},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(descriptors); i++)
         if (syscall(SYS_modify_ldt, 0x11, &descriptors[i], sizeof(descriptors[i])) < 0)
@@ -352,17 +351,17 @@ static const uint8_t greg_of[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP,
 void host_run(const struct test_case *test, const struct machine_state *before,
               struct machine_state *after)
 {
-    struct host_segments segments = {.fs_base = FS_BASE, .gs_base = GS_BASE, .data = before->ss};
+    struct host_segments segments = {
+        .fs_base = FS_BASE, .gs_base = GS_BASE, .data = before->selectors[SEG_DS]};
     greg_t *gregs = frame.context.uc_mcontext.gregs;
-    if (test->mode != MODE_64) {
-        segments.fs = SELECTOR_FS;
-        segments.gs = SELECTOR_GS;
-    }
+    segments.fs = before->selectors[SEG_FS];
+    segments.gs = before->selectors[SEG_GS];
     for (unsigned i = 0; i < 16; i++)
         gregs[greg_of[i]] = (greg_t)before->registers[i];
     gregs[REG_RIP] = (greg_t)before->rip;
     gregs[REG_EFL] = (greg_t)before->rflags;
-    gregs[REG_CSGSFS] = before->cs | (greg_t)((uint64_t)before->ss << 48);
+    gregs[REG_CSGSFS] =
+        (greg_t)(before->selectors[SEG_CS] | (uint64_t)before->selectors[SEG_SS] << 48);
     store_vectors(test, &before->vectors);
     memcpy((void *)(uintptr_t)SCRATCH_ADDRESS, before->scratch, SCRATCH_SIZE);
     memcpy((void *)(uintptr_t)TAIL_ADDRESS, before->tail, TAIL_SIZE);
@@ -373,8 +372,9 @@ void host_run(const struct test_case *test, const struct machine_state *before,
         after->registers[i] = (uint64_t)gregs[greg_of[i]];
     after->rip = (uint64_t)gregs[REG_RIP];
     after->rflags = (uint64_t)gregs[REG_EFL];
-    after->cs = (uint16_t)gregs[REG_CSGSFS];
-    after->ss = (uint16_t)((uint64_t)gregs[REG_CSGSFS] >> 48);
+    memcpy(after->selectors, host_selectors, sizeof(after->selectors));
+    after->selectors[SEG_CS] = (uint16_t)gregs[REG_CSGSFS];
+    after->selectors[SEG_SS] = (uint16_t)((uint64_t)gregs[REG_CSGSFS] >> 48);
     load_vectors(test, &after->vectors);
     memcpy(after->scratch, (void *)(uintptr_t)SCRATCH_ADDRESS, SCRATCH_SIZE);
     memcpy(after->tail, (void *)(uintptr_t)TAIL_ADDRESS, TAIL_SIZE);

@@ -135,12 +135,17 @@ static uint64_t index_value(struct random *random, const struct test_case *test)
 }
 
 /* An address in the slot, not in the case's own code: nothing but INT3 there. */
-static uint64_t target_value(struct random *random, const struct test_case *test)
+static uint64_t slot_target(struct random *random, const struct test_case *test)
 {
     uint64_t slot = align_down(test->address, SLOT_SIZE);
     uint64_t target = one_in(random, 2) ? slot + pick(random, CODE_START - 16)
                                         : test->address + test->length + pick(random, 100);
-    return test->mode == MODE_16 ? target - CODE_ADDRESS : target;
+    return target;
+}
+
+static uint64_t target_value(struct random *random, const struct test_case *test)
+{
+    return slot_target(random, test) - (test->mode == MODE_16 ? CODE_ADDRESS : 0);
 }
 
 static void set_registers(struct random *random, const struct test_case *test,
@@ -198,6 +203,64 @@ static void set_image(struct random *random, struct machine_state *state)
     }
 }
 
+static uint16_t pick_selector(struct random *random)
+{
+    static const uint16_t selectors[] = {
+        0,    1,    3,    SELECTOR_CODE32, SELECTOR_CODE64, SELECTOR_DATA,
+        0x20, 0x28, 0x30, SELECTOR_CODE16, SELECTOR_DATA16, SELECTOR_FS,
+        0x10, 0x13, 0x27, SELECTOR_GS,     SELECTOR_DATA,   SELECTOR_DATA};
+    return selectors[pick(random, ARRAY_SIZE(selectors))];
+}
+
+/* An offset of `size` bytes and a selector; of code, that is nearly always good. */
+static void store_far_pointer(struct random *random, const struct test_case *test, bool code,
+                              uint8_t *at, unsigned size)
+{
+    static const uint16_t good[] = {SELECTOR_CODE32, SELECTOR_CODE64, SELECTOR_CODE16};
+    uint16_t selector =
+        code && !one_in(random, 4) ? good[pick(random, ARRAY_SIZE(good))] : pick_selector(random);
+    uint64_t target = slot_target(random, test);
+    store_le(at, selector == SELECTOR_CODE16 ? target - CODE_ADDRESS : target, size);
+    store_le(at + size, selector, 2);
+}
+
+/* What RETF and IRET return to: words of the operand size. */
+static void set_return(struct random *random, const struct test_case *test,
+                       struct machine_state *state)
+{
+    unsigned size = test->far_size;
+    uint8_t *stack = scratch_at(test, state, GPR_RSP, 64);
+    if (!stack)
+        return;
+    store_far_pointer(random, test, true, stack, size);
+    if (test->setup != SETUP_INTERRUPT_RETURN)
+        return;
+    store_le(stack + size * 2, (random_next(random) & RFLAGS_ARITHMETIC) | RFLAGS_IF, size);
+    if (test->mode != MODE_64)
+        return;
+    store_le(stack + size * 3, edge_value(random), size);
+    store_le(stack + size * 4, one_in(random, 4) ? pick(random, 4) : SELECTOR_DATA, size);
+}
+
+static void set_selectors(struct random *random, const struct test_case *test,
+                          struct machine_state *state)
+{
+    for (unsigned i = 0; i < SCRATCH_SIZE; i += 2)
+        store_le(state->scratch + i, pick_selector(random), 2);
+    for (unsigned i = 0; i < 16; i++)
+        if (test->chosen & BIT(i) & ~test->pointers)
+            state->registers[i] = (state->registers[i] & ~UINT64_C(0xffff)) | pick_selector(random);
+}
+
+/* One at every multiple of 8. */
+static void set_far_pointers(struct random *random, const struct test_case *test,
+                             struct machine_state *state)
+{
+    for (unsigned i = 0; i + 16 <= SCRATCH_SIZE; i += 8)
+        store_far_pointer(random, test, test->setup == SETUP_FAR, state->scratch + i,
+                          test->far_size > 4 ? 4 : test->far_size);
+}
+
 static void apply_setup(struct random *random, const struct test_case *test,
                         struct machine_state *state)
 {
@@ -220,6 +283,17 @@ static void apply_setup(struct random *random, const struct test_case *test,
         if (stack)
             store_le(stack, load_le(stack, 8) & ~(RFLAGS_TF | RFLAGS_AC), 8);
         break;
+    case SETUP_SELECTOR:
+        set_selectors(random, test, state);
+        break;
+    case SETUP_FAR:
+    case SETUP_FAR_DATA:
+        set_far_pointers(random, test, state);
+        break;
+    case SETUP_FAR_RETURN:
+    case SETUP_INTERRUPT_RETURN:
+        set_return(random, test, state);
+        break;
     case SETUP_XSTATE:
         set_image(random, state);
         break;
@@ -241,8 +315,11 @@ void generate_inputs(struct random *random, const struct test_case *test,
     state->rflags = (random_next(random) & RFLAGS_ARITHMETIC) | RFLAGS_FIXED | RFLAGS_IF;
     if (test->alignment_checks && one_in(random, 32))
         state->rflags |= RFLAGS_AC;
-    state->cs = code[test->mode];
-    state->ss = test->mode == MODE_16 ? SELECTOR_DATA16 : SELECTOR_DATA;
+    uint16_t data = test->mode == MODE_16 ? SELECTOR_DATA16 : SELECTOR_DATA;
+    state->selectors[SEG_CS] = code[test->mode];
+    state->selectors[SEG_SS] = state->selectors[SEG_DS] = state->selectors[SEG_ES] = data;
+    state->selectors[SEG_FS] = test->mode == MODE_64 ? 0 : SELECTOR_FS;
+    state->selectors[SEG_GS] = test->mode == MODE_64 ? 0 : SELECTOR_GS;
     state->rip = test->mode == MODE_16 ? test->address - CODE_ADDRESS : test->address;
     generate_vectors(random, test, &state->vectors);
     fill(random, state->scratch, SCRATCH_SIZE);

@@ -197,15 +197,14 @@ static struct segment load_segment(uint16_t selector)
 static void load_segments(struct vcpu *vcpu, const struct test_case *test,
                           const struct machine_state *before)
 {
-    bool wide = test->mode == MODE_64;
-    uint16_t data = test->mode == MODE_16 ? SELECTOR_DATA16 : SELECTOR_DATA;
-    vcpu->segments[SEG_CS] = load_segment(before->cs);
-    vcpu->segments[SEG_SS] = load_segment(before->ss);
-    vcpu->segments[SEG_DS] = vcpu->segments[SEG_ES] = load_segment(data);
-    vcpu->segments[SEG_FS] = wide ? (struct segment){.base = FS_BASE} : load_segment(SELECTOR_FS);
-    vcpu->segments[SEG_GS] = wide ? (struct segment){.base = GS_BASE} : load_segment(SELECTOR_GS);
+    for (unsigned i = 0; i < SEG_COUNT; i++)
+        vcpu->segments[i] = load_segment(before->selectors[i]);
+    if (test->mode == MODE_64) {
+        vcpu->segments[SEG_FS].base = FS_BASE;
+        vcpu->segments[SEG_GS].base = GS_BASE;
+    }
     vcpu->ldtr = (struct segment){.base = SYSTEM + LDT,
-                                  .limit = 0x7ff,
+                                  .limit = 0x1f,
                                   .selector = SELECTOR_LDT,
                                   .attributes = SEGMENT_PRESENT | DESCRIPTOR_LDT};
     vcpu->tr = (struct segment){.base = SYSTEM + TSS,
@@ -257,10 +256,12 @@ static void read_frame(struct machine *machine, struct machine_state *after)
     after->error_code = size == 48 ? (uint32_t)stack[0] : 0;
     after->fault_address = vcpu->cr2;
     after->rip = frame[0];
-    after->cs = (uint16_t)frame[1];
+    for (unsigned i = 0; i < SEG_COUNT; i++)
+        after->selectors[i] = vcpu->segments[i].selector;
+    after->selectors[SEG_CS] = (uint16_t)frame[1];
     after->rflags = frame[2];
     after->registers[GPR_RSP] = frame[3];
-    after->ss = (uint16_t)frame[4];
+    after->selectors[SEG_SS] = (uint16_t)frame[4];
 }
 
 void machine_run(struct machine *machine, const struct test_case *test,

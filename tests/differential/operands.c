@@ -1,25 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One instruction with random operands: registers of every kind, every form of address. */
-#include "differential/catalogue.h"
-
-/* One instruction on its way. */
-struct draft {
-    struct builder *builder;
-    const struct entry *entry;
-    ZydisEncoderRequest request;
-    bool absolute; /* has a RIP-relative operand: encode for its address */
-};
-
-static unsigned register_count(const struct builder *builder)
-{
-    return builder->test->mode == MODE_64 ? 16 : 8;
-}
+/* One instruction with random operands of every kind; addresses are in address.c. */
+#include "differential/draft.h"
 
 /* A register that may be written. ESP's upper half means nothing on a 16-bit stack. */
 static unsigned pick_number(const struct builder *builder)
 {
     for (;;) {
-        unsigned number = pick(builder->random, register_count(builder));
+        unsigned number = pick(builder->random, draft_register_count(builder));
         if (builder->frozen & BIT(number) || (number == GPR_RSP && builder->test->mode == MODE_16))
             continue;
         return number;
@@ -43,150 +30,6 @@ static ZydisRegister pick_vector(const struct builder *builder, const struct ent
         count = 32;
     return first + (ZydisRegister)pick(builder->random, count);
 }
-
-/* --- addresses --- */
-
-static bool uses_large_alignment(const struct draft *draft)
-{
-    return draft->entry->size >= 16 || draft->entry->setup == SETUP_XSTATE ||
-           draft->entry->setup == SETUP_CONTROL;
-}
-
-static int64_t pick_displacement(const struct draft *draft)
-{
-    struct random *random = draft->builder->random;
-    unsigned size = draft->entry->size;
-    if (draft->entry->setup == SETUP_CONTROL)
-        return 4 * (int64_t)pick(random, 64);
-    if (draft->builder->test->place != PLACE_SCRATCH)
-        return 0;
-    if (!uses_large_alignment(draft))
-        return one_in(random, 4) ? 0 : (int64_t)pick(random, 400) - 200;
-    int64_t aligned = ((int64_t)pick(random, 6) - 3) * 64;
-    if (size == 16 && !one_in(random, 16))
-        return aligned + 16 * pick(random, 4);
-    return one_in(random, 16) ? aligned + pick(random, 64) : aligned;
-}
-
-/* XSAVE's mask of components is in the way of a pointer. */
-static bool is_taken(const struct draft *draft, unsigned number)
-{
-    return draft->entry->setup == SETUP_XSTATE && (number == GPR_RAX || number == GPR_RDX);
-}
-
-/* One that already points somewhere, or any when this instruction is all there is. */
-static unsigned pick_pointer(const struct draft *draft)
-{
-    const struct builder *builder = draft->builder;
-    struct test_case *test = builder->test;
-    for (;;) {
-        unsigned number = pick(builder->random, register_count(builder));
-        if (builder->plain &&
-            (!(test->pointers & BIT(number)) || (number == GPR_RSP && uses_large_alignment(draft))))
-            continue;
-        if ((number == GPR_RSP && test->mode == MODE_16) || is_taken(draft, number))
-            continue;
-        test->pointers |= (uint32_t)BIT(number);
-        return number;
-    }
-}
-
-/* A small index, or ZYDIS_REGISTER_NONE's number, 16. */
-static unsigned pick_index(const struct draft *draft, unsigned base)
-{
-    const struct builder *builder = draft->builder;
-    struct test_case *test = builder->test;
-    if (one_in(builder->random, 2))
-        return 16;
-    for (unsigned i = 0; i < 8; i++) {
-        unsigned number = pick(builder->random, register_count(builder));
-        if (number == base || number == GPR_RSP || is_taken(draft, number) ||
-            (builder->plain && !(test->indexes & BIT(number))))
-            continue;
-        test->indexes |= (uint32_t)BIT(number);
-        return number;
-    }
-    return 16;
-}
-
-/* BX, BP, SI, DI and their four sums. APM vol. 3 table A-33 */
-static void add_address16(struct draft *draft, ZydisEncoderOperand *operand)
-{
-    static const uint8_t bases[] = {GPR_RBX, GPR_RBP, GPR_RSI, GPR_RDI};
-    const struct builder *builder = draft->builder;
-    struct test_case *test = builder->test;
-    unsigned base;
-    do
-        base = bases[pick(builder->random, 4)];
-    while (builder->plain && !(test->pointers & BIT(base)));
-    test->pointers |= (uint32_t)BIT(base);
-    operand->mem.base = general_register(base, 2);
-    unsigned index = one_in(builder->random, 2) ? GPR_RSI : GPR_RDI;
-    if ((base == GPR_RBX || base == GPR_RBP) && !builder->plain && one_in(builder->random, 2)) {
-        operand->mem.index = general_register(index, 2);
-        operand->mem.scale = 1;
-        test->indexes |= (uint32_t)BIT(index);
-    }
-    operand->mem.displacement = pick_displacement(draft);
-}
-
-static void add_based_address(struct draft *draft, ZydisEncoderOperand *operand, unsigned width)
-{
-    struct test_case *test = draft->builder->test;
-    unsigned base = pick_pointer(draft), index = pick_index(draft, base);
-    operand->mem.base = general_register(base, width);
-    if (index < 16) {
-        operand->mem.index = general_register(index, width);
-        operand->mem.scale = (ZyanU8)(1u << pick(draft->builder->random, 4));
-    }
-    operand->mem.displacement = pick_displacement(draft);
-    /* The upper halves do not matter then. */
-    if (width == 4 && test->mode == MODE_64 && !draft->builder->plain)
-        test->wide |= (uint32_t)(BIT(base) | (index < 16 ? BIT(index) : 0));
-}
-
-/* Address size of the memory operand, bytes. */
-static unsigned pick_address_size(const struct builder *builder)
-{
-    static const uint8_t usual[MODE_COUNT] = {8, 4, 2}, other[MODE_COUNT] = {4, 2, 4};
-    const struct test_case *test = builder->test;
-    /* In a flat segment, 16 bits reach nothing of ours; and the pointers of a sequence are of one
-     * size. */
-    bool can_change = test->mode == MODE_64 || (test->mode == MODE_16 && !builder->plain);
-    return can_change && one_in(builder->random, 8) ? other[test->mode] : usual[test->mode];
-}
-
-static void add_memory(struct draft *draft, unsigned size)
-{
-    struct random *random = draft->builder->random;
-    const struct test_case *test = draft->builder->test;
-    ZydisEncoderOperand *operand = &draft->request.operands[draft->request.operand_count++];
-    operand->type = ZYDIS_OPERAND_TYPE_MEMORY;
-    operand->mem.size = (ZyanU16)size;
-    /* Is an offset that is not canonical itself, with a base that makes it so? Processors
-     * disagree. */
-    if (test->place != PLACE_NOWHERE && one_in(random, 8))
-        draft->request.prefixes |=
-            one_in(random, 2) ? ZYDIS_ATTRIB_HAS_SEGMENT_FS : ZYDIS_ATTRIB_HAS_SEGMENT_GS;
-    unsigned width = pick_address_size(draft->builder);
-    if (test->mode != MODE_16 && test->place == PLACE_SCRATCH && one_in(random, 8)) {
-        /* Without a base, or relative to RIP. */
-        operand->mem.displacement = (int64_t)SCRATCH_MIDDLE + pick_displacement(draft);
-        if (test->mode == MODE_64 && !one_in(random, 3))
-            operand->mem.base = ZYDIS_REGISTER_RIP;
-        draft->absolute = operand->mem.base == ZYDIS_REGISTER_RIP;
-        return;
-    }
-    if (width == 2) {
-        if (draft->request.prefixes) /* their segments are flat */
-            draft->request.prefixes &= ~(ZYDIS_ATTRIB_HAS_SEGMENT_FS | ZYDIS_ATTRIB_HAS_SEGMENT_GS);
-        add_address16(draft, operand);
-    } else {
-        add_based_address(draft, operand, width);
-    }
-}
-
-/* --- other operands --- */
 
 /* Double shifts of 16 bits by more than 16 are undefined, and processors disagree. */
 static bool is_open_shift(const struct entry *entry)
@@ -228,6 +71,22 @@ static void add_branch(struct draft *draft)
     add_immediate(&draft->request, value);
 }
 
+/* SS is left out: from a 16-bit stack, Linux does not bring back all of rSP. */
+static void add_segment(struct draft *draft)
+{
+    static const ZydisRegister names[] = {ZYDIS_REGISTER_DS, ZYDIS_REGISTER_ES, ZYDIS_REGISTER_FS,
+                                          ZYDIS_REGISTER_GS};
+    add_register(&draft->request, names[pick(draft->builder->random, ARRAY_SIZE(names))]);
+}
+
+static void add_word(struct draft *draft)
+{
+    unsigned number = pick_number(draft->builder);
+    if (draft->entry->setup == SETUP_SELECTOR)
+        draft->builder->test->chosen |= (uint32_t)BIT(number);
+    add_register(&draft->request, general_register(number, 2));
+}
+
 /* A vector for INT: not that of Linux's system calls. */
 static void add_vector(struct draft *draft)
 {
@@ -262,7 +121,7 @@ static bool add_operand(struct draft *draft, char letter)
         add_register(request, pick_register(builder, 1));
         return true;
     case 'w':
-        add_register(request, pick_register(builder, 2));
+        add_word(draft);
         return true;
     case 'd':
         add_register(request, pick_register(builder, 4));
@@ -271,13 +130,13 @@ static bool add_operand(struct draft *draft, char letter)
         add_register(request, pick_register(builder, 8));
         return true;
     case 'm':
-        add_memory(draft, entry->size);
+        draft_add_memory(draft, entry->size);
         return true;
     case 'o':
-        add_memory(draft, 1);
+        draft_add_memory(draft, 1);
         return true;
     case 'h':
-        add_memory(draft, 2);
+        draft_add_memory(draft, 2);
         return true;
     case 'i':
         if (entry->size > 8)
@@ -323,6 +182,16 @@ static bool add_operand(struct draft *draft, char letter)
     case 's':
         add_register(request, ZYDIS_REGISTER_ST0 + (ZydisRegister)pick(builder->random, 8));
         return true;
+    case 'S':
+        add_segment(draft);
+        return true;
+    case 'f':
+        if (entry->size > 4) /* AMD has no 64-bit offsets there */
+            return false;
+        if (entry->setup == SETUP_FAR)
+            request->branch_type = ZYDIS_BRANCH_TYPE_FAR;
+        draft_add_memory(draft, entry->size + 2);
+        return true;
     case 'v':
         add_vector(draft);
         return true;
@@ -344,6 +213,11 @@ static void add_prefixes(struct draft *draft)
     struct random *random = draft->builder->random;
     struct test_case *test = draft->builder->test;
     const struct entry *entry = draft->entry;
+    if (entry->setup == SETUP_FAR_RETURN) {
+        draft->request.branch_type = ZYDIS_BRANCH_TYPE_FAR;
+        draft->request.operand_size_hint =
+            (ZydisOperandSizeHint)(ZYDIS_OPERAND_SIZE_HINT_16 + pick(random, 3));
+    }
     if (entry->lockable && strchr(entry->shape, 'm') && one_in(random, 2))
         draft->request.prefixes |= ZYDIS_ATTRIB_HAS_LOCK;
     if (!entry->repeatable)
@@ -399,7 +273,7 @@ bool builder_add(struct builder *builder, const struct entry *entry)
         builder->test->chained |=
             entry->mnemonic == ZYDIS_MNEMONIC_DPPS || entry->mnemonic == ZYDIS_MNEMONIC_DPPD ||
             entry->mnemonic == ZYDIS_MNEMONIC_VDPPS || entry->mnemonic == ZYDIS_MNEMONIC_VDPPD;
-        builder->test->aligned |= uses_large_alignment(&draft);
+        builder->test->aligned |= draft_is_aligned(&draft);
         return true;
     }
     builder->test->pointers = saved.pointers;
