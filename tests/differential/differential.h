@@ -75,7 +75,7 @@ struct vectors {
 
 enum {
     SHUTDOWN_VECTOR = 256, /* the engine gave up, or the vcpu shut down */
-    ENDLESS_VECTOR,        /* the host ran for more than a second */
+    ENDLESS_VECTOR,        /* the host used more than a second */
 };
 
 struct machine_state {

@@ -114,7 +114,7 @@ __asm__(".text\n"
         "    mov $15, %eax\n" /* rt_sigreturn */
         "    syscall\n"
         "    ud2\n"
-        /* Of SIGALRM: the second one within a case ends it. */
+        /* Of SIGPROF: the second one within a case ends it. */
         ".local host_tick\n"
         "host_tick:\n"
         "    incl host_ticks(%rip)\n"
@@ -221,8 +221,8 @@ static void catch_signals(void)
         sigaction(signals[i], &action, &previous_actions[signals[i]]);
     const struct itimerval second = {{1, 0}, {1, 0}};
     action.sa_sigaction = host_tick;
-    sigaction(SIGALRM, &action, NULL);
-    setitimer(ITIMER_REAL, &second, NULL);
+    sigaction(SIGPROF, &action, NULL);
+    setitimer(ITIMER_PROF, &second, NULL);
 }
 
 /* Learns from a first signal how the kernel lays out its image of the vector registers. */
