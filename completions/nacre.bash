@@ -11,7 +11,7 @@ _nacre()
         --cpu) COMPREPLY=($(compgen -W 'x86-64-v2 x86-64-v1' -- "$word")); return ;;
         --disk) COMPREPLY=($(compgen -f -- "$word")); return ;;
         --serial) COMPREPLY=($(compgen -W 'stdio pty unix: file: none' -- "$word")); return ;;
-        --engine) COMPREPLY=($(compgen -W 'auto interpret translate' -- "$word")); return ;;
+        --engine) COMPREPLY=($(compgen -W 'auto translate interpret' -- "$word")); return ;;
         --trace) COMPREPLY=($(compgen -W 'exits port mmio irq msr exception' -- "$word")); return ;;
         --trace-file) COMPREPLY=($(compgen -f -- "$word")); return ;;
         --log-level) COMPREPLY=($(compgen -W 'error warning info debug' -- "$word")); return ;;

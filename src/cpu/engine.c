@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-const struct engine_ops *const engines[] = {&engine_interpret, &engine_translate, NULL};
+const struct engine_ops *const engines[] = {&engine_translate, &engine_interpret, NULL};
 
 const struct engine_options engine_options_default = {.code_cache_bytes = CODE_CACHE_DEFAULT};
 

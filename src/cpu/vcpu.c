@@ -150,12 +150,12 @@ void vcpu_request(struct vcpu *vcpu, uint32_t requests)
 
 void vcpu_recheck_interrupts(struct vcpu *vcpu)
 {
-    if (!(vcpu->rflags & RFLAGS_IF))
-        return;
-    if (apic_has_interrupt(vcpu->apic))
-        atomic_fetch_or(&vcpu->requests, VCPU_REQUEST_INTERRUPT);
-    if (atomic_load(&vcpu->extint_level))
-        atomic_fetch_or(&vcpu->requests, VCPU_REQUEST_EXTINT);
+    uint32_t waiting = (apic_has_interrupt(vcpu->apic) ? VCPU_REQUEST_INTERRUPT : 0) |
+                       (atomic_load(&vcpu->extint_level) ? VCPU_REQUEST_EXTINT : 0);
+    bool open = vcpu->rflags & RFLAGS_IF;
+    vcpu->interrupt_window = !open && waiting;
+    if (open && waiting)
+        atomic_fetch_or(&vcpu->requests, waiting);
 }
 
 bool vcpu_has_work(struct vcpu *vcpu)

@@ -115,6 +115,7 @@ struct vcpu {
     atomic_bool extint_level;  /* the 8259 pair's output, where LINT0 takes it */
     atomic_bool kicked;        /* PV kick: the next HLT returns at once */
     bool interrupt_shadow; /* STI or MOV SS: nothing is taken before the next instruction ends */
+    bool interrupt_window; /* an interrupt may be waiting for IF: who sets IF must look */
     bool trap_shadow;      /* MOV SS, INT n, SYSCALL: no single-step trap after this one */
     uint8_t cpl;
     uint8_t mmu_mode; /* enum mmu_mode of ordinary data accesses: index into tlbs */

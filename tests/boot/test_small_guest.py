@@ -20,8 +20,8 @@ class Boot(unittest.TestCase):
         machine.expect(PROMPT, BOOT_SECONDS)
         return machine
 
-    def check_processors(self, count):
-        machine = self.boot(cpus=count)
+    def check_processors(self, count, engine="auto"):
+        machine = self.boot("--engine", engine, cpus=count)
         self.assertIn(str(count), machine.run("grep -c ^processor /proc/cpuinfo"))
         self.assertIn("Linux nacre 6.1", machine.run("uname -a"))
         machine.run("for i in $(seq 4); do (seq 20000 | md5sum) & done; wait")
@@ -36,6 +36,9 @@ class Boot(unittest.TestCase):
 
     def test_four_processors(self):
         self.check_processors(4)
+
+    def test_two_processors_interpreted(self):
+        self.check_processors(2, "interpret")
 
     def test_no_mitigation_is_on(self):
         """None that costs time: page-table isolation and retpolines are for real hardware only."""

@@ -89,6 +89,7 @@ struct machine_state {
     unsigned vector;
     uint32_t error_code;
     uint64_t fault_address; /* CR2, of #PF */
+    uint64_t open_flags;    /* that the engine leaves open where a fault ended the case */
 };
 
 /* Instruction set extensions that not every engine has; FEATURE_NONE is in each. */

@@ -253,6 +253,9 @@ static void read_frame(struct machine *machine, struct machine_state *after)
     memory_read(machine->memory, rsp - SYSTEM, stack, size);
     const uint64_t *frame = size == 48 ? stack + 1 : stack;
     after->vector = (unsigned)(handler / HANDLER_SIZE);
+    /* The translator does not keep flags that nobody reads: docs/decisions/translator.md. */
+    bool loose = vcpu->engine == &engine_translate && after->vector != VECTOR_BP;
+    after->open_flags = loose ? RFLAGS_ARITHMETIC : 0;
     after->error_code = size == 48 ? (uint32_t)stack[0] : 0;
     after->fault_address = vcpu->cr2;
     after->rip = frame[0];

@@ -8,13 +8,13 @@ NACRE_GUEST_RUNNER=qemu runs them under QEMU instead: to see whether a guest or 
 import os
 import unittest
 
-from harness.machine import BUILD, EXIT_GUEST, EXIT_POWER_OFF, Machine
+from harness.machine import BUILD, ENGINES, EXIT_GUEST, EXIT_POWER_OFF, Machine
 
 FOLDER = os.path.join(BUILD, "guest")
 PROCESSORS = {"smp": 4}
 
 
-def command_for(name):
+def command_for(name, engine):
     image = os.path.join(FOLDER, f"guest-{name}")
     processors = str(PROCESSORS.get(name, 1))
     if os.environ.get("NACRE_GUEST_RUNNER") == "qemu":
@@ -22,12 +22,14 @@ def command_for(name):
             "-cpu", "max", "-m", "64", "-smp", processors, "-display", "none", "-serial", "stdio",
             "-no-reboot", "-kernel", image,
         ]  # fmt: skip
-    return None, ["run", "--kernel", image, "--memory", "64M", "--cpus", processors, "--serial", "stdio"]
+    return None, [
+        "run", "--engine", engine, "--kernel", image, "--memory", "64M", "--cpus", processors, "--serial", "stdio",
+    ]  # fmt: skip
 
 
 class Guests(unittest.TestCase):
-    def run_guest(self, name, seconds=30):
-        command, arguments = command_for(name)
+    def run_guest(self, name, engine, seconds=30):
+        command, arguments = command_for(name, engine)
         with Machine(arguments, command) as machine:
             status = machine.wait(seconds)
             results = [line for _, line in machine.lines if line.startswith(("PASS", "FAIL"))]
@@ -39,19 +41,21 @@ class Guests(unittest.TestCase):
             return status
 
     def test_triple_fault(self):
-        command, arguments = command_for("triple")
-        with Machine(arguments, command) as machine:
-            self.assertEqual(machine.wait(30), EXIT_GUEST)
-            self.assertIn("about to fault three times", machine.output)
+        for engine in ENGINES:
+            command, arguments = command_for("triple", engine)
+            with self.subTest(engine=engine), Machine(arguments, command) as machine:
+                self.assertEqual(machine.wait(30), EXIT_GUEST)
+                self.assertIn("about to fault three times", machine.output)
 
 
-def add_guest(name):
+def add_guest(name, engine):
     def test(self):
-        self.assertEqual(self.run_guest(name), EXIT_POWER_OFF)
+        self.assertEqual(self.run_guest(name, engine), EXIT_POWER_OFF)
 
-    setattr(Guests, "test_" + name.replace("-", "_"), test)
+    setattr(Guests, f"test_{name.replace('-', '_')}_{engine}", test)
 
 
 for file in sorted(os.listdir(FOLDER)) if os.path.isdir(FOLDER) else []:
     if file.startswith("guest-") and "." not in file and file != "guest-triple":
-        add_guest(file.removeprefix("guest-"))
+        for each in ENGINES:
+            add_guest(file.removeprefix("guest-"), each)

@@ -17,6 +17,8 @@ INITRAMFS = os.path.join(CACHE, "initramfs.gz")
 # Slow hosts multiply every time limit by this.
 TIME_SCALE = float(os.environ.get("NACRE_TEST_TIME_SCALE", "1"))
 
+ENGINES = ("translate", "interpret")  # what must hold under each is tested under each
+
 EXIT_POWER_OFF, EXIT_CONFIGURATION, EXIT_GUEST = 0, 2, 3
 
 

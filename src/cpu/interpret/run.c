@@ -279,7 +279,7 @@ void interpret_until(struct vcpu *vcpu, bool (*until)(const struct vcpu *vcpu))
     vector_enter(vcpu);
     while (!vcpu->exception.pending && !until(vcpu) &&
            !atomic_load_explicit(&vcpu->requests, memory_order_relaxed) &&
-           vcpu->instruction_count < vcpu->instruction_budget) {
+           vcpu->instruction_count < vcpu->instruction_budget && limit_check(vcpu)) {
         if (vcpu->interrupt_shadow || vcpu->code_mode & CODE_MODE_STEP) {
             step_one(vcpu);
             continue;

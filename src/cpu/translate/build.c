@@ -14,6 +14,7 @@ struct site *build_site(struct builder *builder, enum site_kind kind)
     struct site *site = &builder->sites[builder->site_count];
     *site = (struct site){.kind = (uint8_t)kind,
                           .index = (uint16_t)builder->site_count,
+                          .mode = builder->mode & ~MODE_SINGLE,
                           .offset = builder->instruction ? builder->instruction->offset
                                                          : builder->scan->instructions[0].offset};
     if (builder->instruction)
@@ -74,20 +75,23 @@ static void build_interpret(struct builder *builder)
     build_event(builder, build_site(builder, SITE_INTERPRET), builder->parked);
 }
 
-/* By one of the interpreter's handlers; goes on behind it when nothing else came up. */
-static void build_operation(struct builder *builder)
+struct site *build_operation_site(struct builder *builder)
 {
     const struct instruction *instruction = builder->instruction;
     struct op *ops = translator_take(builder->translator, 2 * sizeof(struct op));
     if (!ops || !interpret_prepare(builder->vcpu, builder->mode, instruction->bytes,
-                                   instruction->decoded.length, ops)) {
-        build_interpret(builder);
-        return;
-    }
+                                   instruction->decoded.length, ops))
+        return build_site(builder, SITE_INTERPRET);
     struct site *site = build_site(builder, SITE_OPERATION);
     site->target = instruction->offset + instruction->decoded.length;
     site->ops = ops;
     site->last = instruction + 1 == builder->scan->instructions + builder->scan->count;
+    return site;
+}
+
+void build_operation(struct builder *builder)
+{
+    struct site *site = build_operation_site(builder);
     build_event(builder, site, builder->parked);
     site->resume = builder->start + builder->emitter.length;
     builder->parked = true;
@@ -118,13 +122,18 @@ static void access_operand(struct builder *builder)
     build_access(builder, write ? MMU_WRITE : MMU_READ, operand->size / 8u);
 }
 
+void build_plain_at(struct builder *builder, int32_t displacement)
+{
+    claim_flags_for(builder);
+    if (!rewrite_emit(&builder->emitter, builder->instruction, displacement))
+        build_interpret(builder);
+}
+
 static void build_plain(struct builder *builder)
 {
     if (builder->instruction->memory >= 0)
         access_operand(builder);
-    claim_flags_for(builder);
-    if (!rewrite_emit(&builder->emitter, builder->instruction))
-        build_interpret(builder);
+    build_plain_at(builder, 0);
 }
 
 static void build_lea(struct builder *builder)
@@ -245,6 +254,27 @@ static void build_instruction(struct builder *builder)
     case METHOD_OPERATION:
         build_operation(builder);
         break;
+    case METHOD_CLI:
+        build_cli(builder);
+        break;
+    case METHOD_STI:
+        build_sti(builder);
+        break;
+    case METHOD_PUSHF:
+        build_pushf(builder);
+        break;
+    case METHOD_SWAPGS:
+        build_swapgs(builder);
+        break;
+    case METHOD_STAC_CLAC:
+        build_stac_clac(builder);
+        break;
+    case METHOD_READ_SEGMENT:
+        build_read_segment(builder);
+        break;
+    case METHOD_STRING:
+        build_string(builder);
+        break;
     case METHOD_INTERPRET:
         build_interpret(builder);
         break;
@@ -280,8 +310,10 @@ static void build_entries(struct builder *builder, struct translation *translati
     bool wanted = builder->scan->flags_live;
     builder->parked = false;
     translation->native = builder->start + builder->emitter.length;
-    if (wanted)
+    if (wanted) {
         emit_park_flags(&builder->emitter);
+        emit_align(&builder->emitter, ENTRY_ALIGNMENT);
+    }
     translation->parked = builder->start + builder->emitter.length;
     build_checks(builder);
     if (wanted)
@@ -295,17 +327,16 @@ static void build_detours(struct builder *builder)
     for (unsigned i = 0; i < builder->detour_count; i++) {
         const struct detour *detour = &builder->detours[i];
         struct site *site = &builder->sites[detour->site];
-        emit_land(emitter, detour->jump);
-        if (site->kind == SITE_JUMP)
-            site->stub = builder->start + emitter->length;
-        if (site->kind == SITE_READ || site->kind == SITE_WRITE) {
-            /* S0 becomes the address again. */
-            int32_t tlb = VCPU(tlbs) + (int32_t)(builder->mmu_mode * sizeof(struct tlb));
-            emit_vcpu_indexed(emitter, OPCODE_XOR, S0, S1, detour->tag);
-            emit_vcpu(emitter, OPCODE_XOR, true, S0,
-                      tlb + (int32_t)offsetof(struct tlb, generation));
-            site->resume = builder->start + detour->resume;
+        if (builder->site_pointers[detour->site]) { /* several ways lead to the same event */
+            emit_land_at(emitter, detour->jump, builder->events[detour->site]);
+            continue;
         }
+        emit_land(emitter, detour->jump);
+        builder->events[detour->site] = emitter->length;
+        if (site->kind == SITE_JUMP || site->kind == SITE_REQUESTS)
+            site->stub = builder->start + emitter->length;
+        if (site->kind == SITE_READ || site->kind == SITE_WRITE)
+            build_access_undo(builder, site->kind == SITE_WRITE ? MMU_WRITE : MMU_READ);
         build_event(builder, site, detour->parked);
     }
 }
@@ -314,18 +345,34 @@ static bool run_ended(const struct scan *scan)
 {
     const struct instruction *last = &scan->instructions[scan->count - 1];
     return last->method == METHOD_CALL || last->method == METHOD_RETURN ||
-           last->method == METHOD_JUMP || last->method == METHOD_INTERPRET;
+           last->method == METHOD_JUMP || last->method == METHOD_INTERPRET ||
+           last->method == METHOD_STAC_CLAC;
+}
+
+void build_mark(struct builder *builder, uint32_t host)
+{
+    builder->marks[builder->instruction - builder->scan->instructions] =
+        (struct instruction_mark){(uint16_t)host, builder->instruction->offset, builder->parked};
 }
 
 static void build_body(struct builder *builder)
 {
     const struct scan *scan = builder->scan;
-    for (unsigned i = 0; i < scan->count; i++) {
+    for (unsigned i = 0; i < scan->count;) {
         builder->instruction = &scan->instructions[i];
-        uint16_t host = (uint16_t)builder->emitter.length;
-        build_instruction(builder);
-        builder->marks[i] =
-            (struct instruction_mark){host, builder->instruction->offset, builder->parked};
+        uint32_t host = builder->emitter.length;
+        unsigned done = 0;
+        if (!(builder->mode & MODE_SINGLE)) {
+            done = build_access_run(builder);
+            if (!done)
+                done = build_stack_run(builder, host);
+        }
+        if (!done) {
+            build_instruction(builder);
+            build_mark(builder, host);
+            done = 1;
+        }
+        i += done;
     }
     if (!run_ended(scan)) {
         const struct instruction *last = &scan->instructions[scan->count - 1];

@@ -14,9 +14,7 @@
 struct detour {
     uint32_t jump; /* place of the jump that leads to it */
     uint16_t site;
-    bool parked;     /* the flags are parked, or nobody wants them */
-    int32_t tag;     /* READ, WRITE: displacement of the tag that was xored into S0 */
-    uint32_t resume; /* READ, WRITE: where the main line goes on */
+    bool parked; /* the flags are parked, or nobody wants them */
 };
 
 struct builder {
@@ -32,6 +30,7 @@ struct builder {
     unsigned site_count, detour_count;
     struct site sites[BUILD_SITES_MAX];
     uint32_t site_pointers[BUILD_SITES_MAX]; /* places of the 64-bit pointers to the sites */
+    uint32_t events[BUILD_SITES_MAX];        /* where the detour to the site is */
     struct detour detours[BUILD_SITES_MAX];
     struct instruction_mark marks[SCAN_INSTRUCTIONS_MAX];
 };
@@ -59,20 +58,67 @@ void build_code_address(struct builder *builder, unsigned reg, int64_t offset);
 
 /* S0: gva in, hva of `size` accessible bytes out. The flags are lost, S1 too. */
 void build_access(struct builder *builder, enum mmu_access access, unsigned size);
+/* The same for several instructions at once: when it cannot be had, they are done one by one by a
+ * translation of their own. */
+void build_run_access(struct builder *builder, enum mmu_access access, unsigned size);
+/* The same without the way out: returns the place of the jump that is taken on a miss, and after
+ * which S0 is not the gva before build_access_undo(). */
+uint32_t build_access_check(struct builder *builder, enum mmu_access access, unsigned size);
+void build_access_undo(struct builder *builder, enum mmu_access access);
 
-/* --- flow.c --- */
+/* --- stack.c --- */
 void build_push(struct builder *builder);
 void build_pop(struct builder *builder);
 void build_leave(struct builder *builder);
-void build_call(struct builder *builder);
 void build_return(struct builder *builder);
+/* Pushes gs:[translate.spill], or the address of the next instruction. */
+void build_push_spill(struct builder *builder);
+void build_push_return(struct builder *builder);
+/* Several pushes or pops from the present instruction (whose code starts at `host`) on, as one.
+ * Returns how many; 0: no run. */
+unsigned build_stack_run(struct builder *builder, uint32_t host);
+
+/* --- flow.c --- */
+/* S0 := the 64-bit memory operand. */
+void build_load_operand(struct builder *builder);
+/* To the gva in S0, through the jump slots. undo: what RSP was changed by, should the target turn
+ * out to be none. */
+void build_indirect(struct builder *builder, int32_t undo);
+void build_call(struct builder *builder);
 void build_jump(struct builder *builder);
 void build_branch(struct builder *builder);
 void build_loop(struct builder *builder);
 /* To the instruction at `offset` of the page (or outside of it). */
 void build_goto(struct builder *builder, int64_t offset);
 
+/* --- group.c --- */
+
+/* Several memory accesses near each other, from the present instruction on, with one check. Fills
+ * in their marks. Returns how many instructions; 0: none. */
+unsigned build_access_run(struct builder *builder);
+
+/* --- privileged.c: what kernels do often. Each is for code at CPL 0. --- */
+void build_cli(struct builder *builder);
+void build_sti(struct builder *builder);
+void build_pushf(struct builder *builder);
+void build_swapgs(struct builder *builder);
+void build_stac_clac(struct builder *builder);
+void build_read_segment(struct builder *builder); /* at any CPL */
+
+/* --- string.c --- */
+void build_string(struct builder *builder);
+
 /* --- build.c --- */
+
+/* A METHOD_PLAIN instruction whose memory operand is at [S0 + displacement]. */
+void build_plain_at(struct builder *builder, int32_t displacement);
+/* Notes that the present instruction's code starts at `host`, and where the flags are in it. */
+void build_mark(struct builder *builder, uint32_t host);
+/* By one of the interpreter's handlers; goes on behind it when nothing else came up. */
+void build_operation(struct builder *builder);
+/* A detour that gives the instruction to the interpreter's handler and goes on at the present
+ * place. */
+struct site *build_operation_site(struct builder *builder);
 
 /* Translates the run in `scan` (first instruction at gpa). NULL: no memory. Lock held. */
 struct translation *build_translation(struct translator *translator, struct vcpu *vcpu,

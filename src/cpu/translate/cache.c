@@ -223,6 +223,18 @@ static void unlink_outgoing(struct translation *translation)
     }
 }
 
+/* Jump slots may still lead to a dead translation: its entry becomes a jump to the event that asks
+ * for requests, which sees that it is dead. What a vcpu inside it does is not disturbed. */
+static void bury_entry(struct translator *translator, const struct translation *translation)
+{
+    uint8_t *entry = translator->writable + translation->parked;
+    uint32_t event = translation->sites[0].stub;
+    uint64_t bytes = load_le(entry, 8);
+    uint64_t jump = 0xe9 | (uint64_t)(event - (translation->parked + 5)) << 8;
+    bytes = (bytes & ~UINT64_C(0xffffffffff)) | (jump & UINT64_C(0xffffffffff));
+    atomic_store((_Atomic uint64_t *)(void *)entry, bytes);
+}
+
 static void translation_drop(struct translator *translator, struct translation *translation)
 {
     struct translation **link = &translator->hash[hash_gpa(translation->gpa, translation->mode)];
@@ -232,6 +244,7 @@ static void translation_drop(struct translator *translator, struct translation *
         *link = translation->hash_next;
     unlink_incoming(translator, translation);
     unlink_outgoing(translation);
+    bury_entry(translator, translation);
     translation->valid = false;
     translator->dropped++;
 }

@@ -15,7 +15,11 @@
 
 #define TRANSLATION_HASH  65536u
 #define TRANSLATION_PAGES 16384u
-#define NO_PAGE           (~UINT64_C(0))
+#define ENTRY_ALIGNMENT   8 /* of the parked entry: it is changed by one store when it dies */
+/* Beside CODE_MODE_*, in a translation's mode: */
+#define MODE_SINGLE      BIT(24) /* every memory access has a check of its own */
+#define MODE_LIMIT_SHIFT 16      /* bits 16 to 21: most instructions it may have; 0: any number */
+#define NO_PAGE          (~UINT64_C(0))
 
 /* Why emitted code calls C. */
 enum site_kind {
@@ -27,6 +31,7 @@ enum site_kind {
     SITE_LOAD_XMM,  /* the vector registers are not in the host's; at a translation's start */
     SITE_LOAD_X87,  /* likewise */
     SITE_OPERATION, /* an instruction done by one of the interpreter's handlers */
+    SITE_WINDOW,    /* STI, and an interrupt may be waiting */
     SITE_INTERPRET, /* an instruction the interpreter must decode itself */
     SITE_FAULT,     /* a host signal met an instruction */
     SITE_KIND_COUNT,
@@ -35,16 +40,19 @@ enum site_kind {
 /* One place in a translation that may call C. */
 struct site {
     uint8_t kind;
-    uint8_t size;     /* READ, WRITE: bytes */
+    uint16_t size;    /* READ, WRITE: bytes */
+    bool run;         /* READ, WRITE: for several instructions, which can also be done one by one */
     bool parked;      /* JUMP: the flags are parked there */
     bool last;        /* OPERATION: nothing of the translation follows it */
     uint8_t executed; /* instructions of the translation that are done when it is reached */
     uint16_t index;   /* in translation->sites */
     uint16_t offset;  /* of the guest instruction in its page */
-    int32_t target;   /* JUMP: offset of the target in the page; OPERATION: of the next one */
+    uint32_t mode;    /* JUMP: of the target */
+    int32_t target;   /* JUMP: offset of the target in the page; OPERATION, WINDOW: of the next
+                           instruction; LOOKUP: added to RSP when the target is no address */
     uint32_t resume;  /* READ, WRITE, OPERATION: cache offset where to go on, flags parked */
     uint32_t patch;   /* JUMP: cache offset of the displacement */
-    uint32_t stub;    /* JUMP: cache offset to jump to while not linked */
+    uint32_t stub;    /* JUMP, REQUESTS: cache offset of the detour */
     struct translation *linked;      /* JUMP: where it goes now, or NULL */
     struct site *next_incoming;      /* among the sites linked to the same translation */
     struct translation *translation; /* that it belongs to */

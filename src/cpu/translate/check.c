@@ -73,6 +73,10 @@ static void state_meet(struct check_state *state, const struct check_state *othe
     state->index = value_meet(state->index, other->index);
     state->spill = value_meet(state->spill, other->spill);
     state->live &= other->live;
+    state->switched |= other->switched;
+    state->bounded = state->bounded == other->bounded ? state->bounded : 0;
+    state->ranged = state->ranged == other->ranged ? state->ranged : 0;
+    state->source = state->source == other->source ? state->source : 0;
 }
 
 bool check_note_join(struct checker *checker, int64_t offset, const struct check_state *state,
@@ -199,7 +203,8 @@ static bool memory_check(struct checker *checker, const struct host_facts *facts
         return true;
     if (facts->base != base || state->address != VALUE_HVA)
         return check_refuse(checker, CHECK_MEMORY);
-    if (!facts->size || facts->size > state->size)
+    if (!facts->size || facts->displacement < 0 ||
+        facts->displacement + (int64_t)facts->size > state->size)
         return check_refuse(checker, CHECK_SIZE);
     if (facts->stores && !state->writable)
         return check_refuse(checker, CHECK_STORE);
@@ -254,6 +259,7 @@ static unsigned guest_check(struct checker *checker)
     struct host_facts facts;
     if (!decode(checker, checker->at, &facts) || !facts_check(checker, &facts, GPR_R14))
         return 0;
+    check_forget_range(&checker->state); /* it may have changed RCX */
     return facts.length;
 }
 
@@ -287,6 +293,7 @@ unsigned check_high_byte(struct checker *checker, unsigned head, const uint8_t *
         return 0;
     }
     checker->state.spill = VALUE_PUBLIC;
+    check_forget_range(&checker->state);
     return length;
 }
 
@@ -326,7 +333,7 @@ static bool is_access(const struct site *site)
 
 static bool is_resumed(const struct site *site)
 {
-    return is_access(site) || site->kind == SITE_OPERATION;
+    return is_access(site) || site->kind == SITE_OPERATION || site->kind == SITE_WINDOW;
 }
 
 static bool note_resumes(struct checker *checker)
@@ -369,9 +376,22 @@ static bool branch_site_check(const struct checker *checker, const struct site *
            stub->event == site - checker->translation->sites;
 }
 
+/* Where the entry of a dead translation will lead: cache.c. */
+static bool burial_check(const struct checker *checker)
+{
+    const struct translation *translation = checker->translation;
+    if (!translation->site_count || translation->sites[0].kind != SITE_REQUESTS ||
+        translation->parked % ENTRY_ALIGNMENT)
+        return false;
+    const struct check_join *stub = join_at(checker, translation->sites[0].stub);
+    return stub && stub->event == 0;
+}
+
 static bool sites_check(struct checker *checker)
 {
     const struct translation *translation = checker->translation;
+    if (!burial_check(checker))
+        return check_refuse(checker, CHECK_SITE);
     for (unsigned i = 0; i < translation->site_count; i++) {
         const struct site *site = &translation->sites[i];
         if (site->kind == SITE_JUMP && !branch_site_check(checker, site))

@@ -195,10 +195,17 @@ static bool is_relative(uint8_t modrm)
     return (modrm & 0xc7) == 5;
 }
 
-/* False: a memory operand that is not [RDI] or [R14]. */
-static bool note_rm(struct host_facts *facts, uint16_t flags, uint8_t modrm, uint8_t rex,
+/* Bytes of displacement after ModRM, for an operand without SIB. */
+static unsigned displacement_size(uint8_t modrm)
+{
+    return modrm >> 6 == 1 ? 1 : modrm >> 6 == 2 ? 4 : 0;
+}
+
+/* False: a memory operand that is not based on RDI or R14. */
+static bool note_rm(struct host_facts *facts, uint16_t flags, const uint8_t *bytes, uint8_t rex,
                     unsigned size)
 {
+    uint8_t modrm = bytes[0];
     unsigned number = (modrm & 7u) | (rex & REX_B ? 8u : 0);
     size = flags & RM_BYTE ? 1 : flags & RM_WORD ? 2 : flags & RM_DWORD ? 4 : size;
     if (modrm >> 6 == 3) {
@@ -206,8 +213,12 @@ static bool note_rm(struct host_facts *facts, uint16_t flags, uint8_t modrm, uin
         note_register(facts, number, size, flags & RM_READ, flags & RM_WRITE);
         return true;
     }
-    if (modrm >> 6 || (number != GPR_RDI && number != GPR_R14))
+    if (number != GPR_RDI && number != GPR_R14)
         return false;
+    unsigned more = displacement_size(modrm);
+    facts->displacement = more == 1   ? (int8_t)bytes[1]
+                          : more == 4 ? (int32_t)load_le(bytes + 1, 4)
+                                      : 0;
     facts->base = (uint8_t)number;
     facts->size = (uint16_t)size;
     facts->stores = flags & RM_WRITE;
@@ -258,8 +269,10 @@ enum decode_result host_decode_common(const uint8_t *bytes, size_t available,
             if (modrm >> 6 == 3 || is_relative(modrm))
                 return DECODE_UNKNOWN;
             at += note_address(facts, bytes + at, prefixes.rex);
-        } else if (!note_rm(facts, flags, modrm, prefixes.rex, size)) {
+        } else if (!note_rm(facts, flags, bytes + at, prefixes.rex, size)) {
             return DECODE_UNKNOWN;
+        } else {
+            at += displacement_size(modrm);
         }
         at++;
         note_register(facts, reg, size, flags & REG_READ, flags & REG_WRITE);

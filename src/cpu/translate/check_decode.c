@@ -156,13 +156,13 @@ static bool note_memory(struct host_facts *facts, const ZydisDecodedInstruction 
     }
     if (operand->mem.type != ZYDIS_MEMOP_TYPE_MEM ||
         operand->encoding != ZYDIS_OPERAND_ENCODING_MODRM_RM ||
-        operand->mem.index != ZYDIS_REGISTER_NONE || operand->mem.disp.has_displacement ||
-        facts->base != FACTS_NO_REGISTER || decoded->address_width != 64 ||
-        (operand->mem.segment != ZYDIS_REGISTER_DS) ||
+        operand->mem.index != ZYDIS_REGISTER_NONE || facts->base != FACTS_NO_REGISTER ||
+        decoded->address_width != 64 || (operand->mem.segment != ZYDIS_REGISTER_DS) ||
         (operand->mem.base != ZYDIS_REGISTER_RDI && operand->mem.base != ZYDIS_REGISTER_R14))
         return false;
     facts->base = (uint8_t)general_number(operand->mem.base);
     facts->size = operand->size / 8u;
+    facts->displacement = (int32_t)operand->mem.disp.value;
     facts->stores = operand->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
     return true;
 }
@@ -200,7 +200,11 @@ enum decode_result host_decode_any(const ZydisDecoder *decoder, const uint8_t *b
     /* x87 control instructions that say nothing of their registers. */
     if (decoded.meta.isa_set == ZYDIS_ISA_SET_X87 || decoded.mnemonic == ZYDIS_MNEMONIC_EMMS)
         facts->live |= LIVE_X87;
-    if (decoded.mnemonic == ZYDIS_MNEMONIC_STMXCSR)
+    /* Conversions between memory and general or MMX registers: MXCSR all the same. */
+    bool converts =
+        decoded.meta.category == ZYDIS_CATEGORY_CONVERT &&
+        (decoded.meta.isa_set == ZYDIS_ISA_SET_SSE || decoded.meta.isa_set == ZYDIS_ISA_SET_SSE2);
+    if (decoded.mnemonic == ZYDIS_MNEMONIC_STMXCSR || converts)
         facts->live |= LIVE_XMM;
     if (facts->base != FACTS_NO_REGISTER && is_bit_string(decoded.mnemonic) &&
         operands[1].type == ZYDIS_OPERAND_TYPE_REGISTER)

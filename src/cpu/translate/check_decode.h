@@ -21,6 +21,7 @@ struct host_facts {
     uint8_t length;
     uint8_t base;         /* of the memory operand [base], or FACTS_NO_REGISTER */
     uint16_t size;        /* of the memory operand, bytes */
+    int32_t displacement; /* of the memory operand */
     bool stores;          /* may write it */
     bool may_fault;       /* for the values it meets, not for its address */
     uint8_t bit_register; /* number of the bit in memory that is meant, or FACTS_NO_REGISTER */

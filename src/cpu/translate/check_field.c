@@ -24,6 +24,33 @@ static bool field_allows(uint32_t offset, uint8_t use)
     return false;
 }
 
+/* A selector into a guest register: movzx r32, word gs:[constant]; mov r16, gs:[constant]. */
+static unsigned selector_check(struct checker *checker)
+{
+    const uint8_t *bytes = checker->code + checker->at;
+    unsigned at = 0;
+    bool narrow = bytes[at] == 0x66;
+    at += narrow;
+    if (bytes[at++] != 0x65)
+        return 0;
+    bool high = bytes[at] == 0x44;
+    at += high;
+    if (!narrow && bytes[at++] != 0x0f)
+        return 0;
+    if (bytes[at++] != (narrow ? 0x8b : 0xb7) || (bytes[at] & 0xc7) != 4 || bytes[at + 1] != 0x25)
+        return 0;
+    unsigned number = (bytes[at] >> 3 & 7u) | (high ? 8u : 0);
+    uint32_t offset = (uint32_t)load_le(bytes + at + 2, 4) - FIELD(segments[0].selector);
+    at += 6;
+    if (number == GPR_R14 || number == GPR_R15 || offset % sizeof(struct segment) ||
+        offset / sizeof(struct segment) >= SEG_COUNT || checker->at + at > checker->length) {
+        check_refuse(checker, CHECK_FIELD);
+        return 0;
+    }
+    check_forget_range(&checker->state);
+    return at;
+}
+
 #define FIELD_LENGTH 9
 
 unsigned field_check(struct checker *checker)
@@ -32,7 +59,7 @@ unsigned field_check(struct checker *checker)
     /* GS, REX.WR, the opcode, ModRM and SIB for R14 or R15 with an absolute displacement */
     if (bytes[0] != 0x65 || bytes[1] != 0x4c || (bytes[2] != 0x89 && bytes[2] != 0x8b) ||
         (bytes[3] | 8) != 0x3c || bytes[4] != 0x25 || checker->at + FIELD_LENGTH > checker->length)
-        return 0;
+        return selector_check(checker);
     uint32_t offset = (uint32_t)load_le(bytes + 5, 4);
     bool is_address = bytes[3] == 0x34, store = bytes[2] == 0x89;
     uint8_t *value = is_address ? &checker->state.address : &checker->state.index;

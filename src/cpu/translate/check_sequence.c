@@ -49,11 +49,39 @@
 #define CMP_R14_NUMBER         0x49, 0x81, 0xfe, HOLE32(HOLE_NUMBER)
 #define CMP_BYTE_GS_0(offset)  0x65, 0x80, 0x3c, 0x25, LE32(offset), 0
 #define CMP_DWORD_GS_0(offset) 0x65, 0x83, 0x3c, 0x25, LE32(offset), 0
-#define MOV_R15_SITE           0x49, 0xbf, HOLE64(HOLE_SITE)
-#define JMP                    0xe9, HOLE32(HOLE_JUMP)
-#define JA                     0x0f, 0x87, HOLE32(HOLE_JUMP)
-#define JNE                    0x0f, 0x85, HOLE32(HOLE_JUMP)
-#define JE                     0x0f, 0x84, HOLE32(HOLE_JUMP)
+#define OP_DWORD_GS(operation, offset, value) \
+    0x65, 0x81, (operation) << 3 | 4, 0x25, LE32(offset), LE32(value)
+#define OR_DWORD_GS(offset, value)  OP_DWORD_GS(1, offset, value)
+#define AND_DWORD_GS(offset, value) OP_DWORD_GS(4, offset, value)
+#define XOR_DWORD_GS(offset, value) OP_DWORD_GS(6, offset, value)
+#define MOV_BYTE_GS(offset, value)  0x65, 0xc6, 0x04, 0x25, LE32(offset), (value)
+#define TEST_BYTE_GS(offset, value) 0x65, 0xf6, 0x04, 0x25, LE32(offset), (value)
+#define MOV_GS_R15(offset)          0x65, 0x4c, 0x89, 0x3c, 0x25, LE32(offset)
+#define MOV_R14_GS(offset)          0x65, 0x4c, 0x8b, 0x34, 0x25, LE32(offset)
+#define MOV_R15_GS(offset)          0x65, 0x4c, 0x8b, 0x3c, 0x25, LE32(offset)
+#define MOV_R14D_GS(offset)         0x65, 0x44, 0x8b, 0x34, 0x25, LE32(offset)
+#define MOVZX_R14D_BYTE_GS(offset)  0x65, 0x44, 0x0f, 0xb6, 0x34, 0x25, LE32(offset)
+#define MOVZX_R15D_BYTE_GS(offset)  0x65, 0x44, 0x0f, 0xb6, 0x3c, 0x25, LE32(offset)
+#define SHL_R14D_11                 0x41, 0xc1, 0xe6, 0x0b
+#define OR_R15D_R14D                0x45, 0x09, 0xf7
+#define AND_R14D(value)             0x41, 0x81, 0xe6, LE32(value)
+#define CMP_RCX(value)              0x48, 0x81, 0xf9, LE32(value)
+#define CMP_R15(value)              0x49, 0x81, 0xff, LE32(value)
+#define MOV_R15_R14                 0x4d, 0x89, 0xf7
+#define MOV_R14_RDI                 0x49, 0x89, 0xfe
+#define MOV_R14_RSI                 0x49, 0x89, 0xf6
+#define MOV_R15_RDI                 0x49, 0x89, 0xff
+#define MOV_R14_RCX                 0x49, 0x89, 0xce
+#define MOV_GS_RSI(offset)          0x65, 0x48, 0x89, 0x34, 0x25, LE32(offset)
+#define MOV_RSI_GS(offset)          0x65, 0x48, 0x8b, 0x34, 0x25, LE32(offset)
+#define LEA_R15_R15_RCX(shift)      0x4d, 0x8d, 0x3c, (shift) << 6 | 0x0f
+#define LEA_RDI_R15_R14(shift)      0x4b, 0x8d, 0x3c, (shift) << 6 | 0x37
+#define LEA_RSI_RSI_R14(shift)      0x4a, 0x8d, 0x34, (shift) << 6 | 0x36
+#define MOV_R15_SITE                0x49, 0xbf, HOLE64(HOLE_SITE)
+#define JMP                         0xe9, HOLE32(HOLE_JUMP)
+#define JA                          0x0f, 0x87, HOLE32(HOLE_JUMP)
+#define JNE                         0x0f, 0x85, HOLE32(HOLE_JUMP)
+#define JE                          0x0f, 0x84, HOLE32(HOLE_JUMP)
 
 struct sequence;
 typedef unsigned effect_function(struct checker *checker, const struct sequence *sequence,
@@ -92,6 +120,13 @@ static bool address_is_public(struct checker *checker)
 
 /* --- effects --- */
 
+static unsigned effect_none(struct checker *checker, const struct sequence *sequence,
+                            const struct compiled_sequence *compiled)
+{
+    (void)checker, (void)sequence;
+    return compiled->length;
+}
+
 /* S0: gva in, hva of 4096 - NUMBER bytes out. On the way that misses: what the detour undoes. */
 static unsigned effect_access(struct checker *checker, const struct sequence *sequence,
                               const struct compiled_sequence *compiled)
@@ -102,6 +137,9 @@ static unsigned effect_access(struct checker *checker, const struct sequence *se
         return 0;
     if (limit >= PAGE_SIZE)
         return refuse(checker, CHECK_SIZE);
+    if (state->switched)
+        return refuse(checker, CHECK_FIELD);
+    state->ranged = 0;
     state->address = VALUE_PUBLIC;
     state->index = VALUE_INDEX;
     if (!check_note_jump(checker, jump_place(checker, compiled), state))
@@ -197,11 +235,109 @@ static unsigned effect_event(struct checker *checker, const struct sequence *seq
     uint8_t kind = translation->sites[index].kind;
     if ((kind == SITE_READ || kind == SITE_WRITE) && !address_is_public(checker))
         return 0; /* the guest would see it as the address of a page fault */
+    /* What a branch is linked to must be for the mode that the vcpu is in there. */
+    uint32_t mode =
+        (translation->mode & ~MODE_SINGLE) ^ (checker->state.switched ? CODE_MODE_AC : 0);
+    if (kind == SITE_JUMP && translation->sites[index].mode != mode)
+        return refuse(checker, CHECK_SITE);
     if (checker->notes[checker->at])
         checker->joins[checker->notes[checker->at]].event = (int16_t)index;
     checker->events_live[index] &= checker->state.live;
     leave(checker);
     return compiled->length;
+}
+
+/* Both scratch registers hold numbers of the guest's. */
+static unsigned effect_numbers(struct checker *checker, const struct sequence *sequence,
+                               const struct compiled_sequence *compiled)
+{
+    (void)sequence;
+    checker->state.address = checker->state.index = VALUE_PUBLIC;
+    return compiled->length;
+}
+
+/* PUSHF's image, in the spill field too. */
+static unsigned effect_image(struct checker *checker, const struct sequence *sequence,
+                             const struct compiled_sequence *compiled)
+{
+    checker->state.spill = VALUE_PUBLIC;
+    return effect_numbers(checker, sequence, compiled);
+}
+
+static unsigned effect_switch(struct checker *checker, const struct sequence *sequence,
+                              const struct compiled_sequence *compiled)
+{
+    bool ac = checker->translation->mode & CODE_MODE_AC;
+    if (ac == (bool)sequence->argument || checker->state.switched)
+        return refuse(checker, CHECK_FIELD); /* it would leave the mode it says it enters */
+    checker->state.switched = true;
+    return compiled->length;
+}
+
+/* RCX is at most a page of elements on the way that stays. argument: 1 + the shift of their size.
+ */
+static unsigned effect_bound(struct checker *checker, const struct sequence *sequence,
+                             const struct compiled_sequence *compiled)
+{
+    if (!check_note_jump(checker, jump_place(checker, compiled), &checker->state))
+        return 0;
+    checker->state.bounded = (uint8_t)sequence->argument;
+    return compiled->length;
+}
+
+/* All of them are in the page of the address that was looked up. */
+static unsigned effect_range(struct checker *checker, const struct sequence *sequence,
+                             const struct compiled_sequence *compiled)
+{
+    struct check_state *state = &checker->state;
+    if (state->address != VALUE_HVA || state->bounded != sequence->argument)
+        return refuse(checker, CHECK_SIZE);
+    state->index = VALUE_SECRET;
+    if (!check_note_jump(checker, jump_place(checker, compiled), state))
+        return 0;
+    state->ranged = (uint8_t)sequence->argument;
+    return compiled->length;
+}
+
+/* The address becomes the one that is read from; the next is that of RDI. */
+static unsigned effect_source(struct checker *checker, const struct sequence *sequence,
+                              const struct compiled_sequence *compiled)
+{
+    struct check_state *state = &checker->state;
+    (void)sequence;
+    if (!state->ranged)
+        return refuse(checker, CHECK_SIZE);
+    state->source = state->ranged;
+    state->ranged = 0;
+    state->address = VALUE_PUBLIC;
+    return compiled->length;
+}
+
+/* The next address to be looked up; RCX stays as it is. */
+static unsigned effect_pointer(struct checker *checker, const struct sequence *sequence,
+                               const struct compiled_sequence *compiled)
+{
+    (void)sequence;
+    checker->state.address = VALUE_PUBLIC;
+    return compiled->length;
+}
+
+/* REP STOS, and with a source REP MOVS: host addresses are in RDI and RSI only inside. */
+static unsigned effect_store_string(struct checker *checker, const struct sequence *sequence,
+                                    const struct compiled_sequence *compiled)
+{
+    if (checker->state.ranged != sequence->argument || !checker->state.writable)
+        return refuse(checker, CHECK_SIZE);
+    check_forget_range(&checker->state);
+    return effect_numbers(checker, sequence, compiled);
+}
+
+static unsigned effect_move_string(struct checker *checker, const struct sequence *sequence,
+                                   const struct compiled_sequence *compiled)
+{
+    if (checker->state.source != sequence->argument)
+        return refuse(checker, CHECK_SIZE);
+    return effect_store_string(checker, sequence, compiled);
 }
 
 /* Defined with the pass, which decodes the instruction in the middle. */
@@ -234,8 +370,68 @@ static unsigned effect_high_byte(struct checker *checker, const struct sequence 
             .effect = effect_restore, .mode = (accessing)                                      \
     }
 
+/* What kernels do in place: privileged.c. */
+#define KERNEL(privileged)                                                                    \
+    {UNITS(AND_DWORD_GS(FIELD(rflags), ~(uint32_t)RFLAGS_IF)), .effect = effect_none,         \
+     .mode = (privileged)},                                                                   \
+        {UNITS(OR_DWORD_GS(FIELD(rflags), RFLAGS_IF)), .effect = effect_none,                 \
+         .mode = (privileged)},                                                               \
+        {UNITS(OR_DWORD_GS(FIELD(rflags), RFLAGS_AC),                                         \
+               MOV_BYTE_GS(FIELD(mmu_mode), MMU_SUPERVISOR_AC),                               \
+               XOR_DWORD_GS(FIELD(code_mode), CODE_MODE_AC),                                  \
+               XOR_DWORD_GS(FIELD(translate.jump_context), CONTEXT_AC)),                      \
+         .effect = effect_switch, .argument = true, .mode = (privileged)},                    \
+        {UNITS(AND_DWORD_GS(FIELD(rflags), ~(uint32_t)RFLAGS_AC),                             \
+               MOV_BYTE_GS(FIELD(mmu_mode), MMU_SUPERVISOR),                                  \
+               XOR_DWORD_GS(FIELD(code_mode), CODE_MODE_AC),                                  \
+               XOR_DWORD_GS(FIELD(translate.jump_context), CONTEXT_AC)),                      \
+         .effect = effect_switch, .argument = false, .mode = (privileged)},                   \
+        {UNITS(MOV_R14_GS(FIELD(segment_bases[SEG_GS])), MOV_R15_GS(FIELD(kernel_gs_base)),   \
+               MOV_GS_R14(FIELD(kernel_gs_base)), MOV_GS_R15(FIELD(segment_bases[SEG_GS])),   \
+               MOV_GS_R15(FIELD(segments[SEG_GS].base))),                                     \
+         .effect = effect_numbers, .mode = (privileged)},                                     \
+    {                                                                                         \
+        UNITS(MOVZX_R15D_BYTE_GS(FIELD(translate.parked_flags) + 1),                          \
+              MOVZX_R14D_BYTE_GS(FIELD(translate.parked_flags)), SHL_R14D_11, OR_R15D_R14D,   \
+              MOV_R14D_GS(FIELD(rflags)),                                                     \
+              AND_R14D(~(uint32_t)(RFLAGS_ARITHMETIC | RFLAGS_RF | RFLAGS_VM)), OR_R15D_R14D, \
+              MOV_GS_R15(FIELD(translate.spill))),                                            \
+            .effect = effect_image, .mode = (privileged)                                      \
+    }
+
+/* String instructions on elements of 1 << shift bytes: string.c. */
+#define REP_PREFIX 0xf3
+#define STRING(shift, prefix_and_stos, prefix_and_movs)                                         \
+    {UNITS(CMP_RCX((uint32_t)PAGE_SIZE >> (shift)), JA), .effect = effect_bound,                \
+     .argument = (shift) + 1, .mode = ANY_MODE},                                                \
+        {UNITS(MOV_R15_R14, AND_R15D((uint32_t)PAGE_SIZE - 1), LEA_R15_R15_RCX(shift),          \
+               CMP_R15((uint32_t)PAGE_SIZE), JA),                                               \
+         .effect = effect_range, .argument = (shift) + 1, .mode = ANY_MODE},                    \
+        {UNITS(MOV_R15_RDI, MOV_RDI_R14, MOV_R14_RCX, prefix_and_stos, LEA_RDI_R15_R14(shift)), \
+         .effect = effect_store_string, .argument = (shift) + 1, .mode = ANY_MODE},             \
+    {                                                                                           \
+        UNITS(MOV_GS_RSI(FIELD(translate.spill2)), MOV_RSI_GS(FIELD(translate.source)),         \
+              MOV_R15_RDI, MOV_RDI_R14, MOV_R14_RCX, prefix_and_movs, LEA_RDI_R15_R14(shift),   \
+              MOV_RSI_GS(FIELD(translate.spill2)), LEA_RSI_RSI_R14(shift)),                     \
+            .effect = effect_move_string, .argument = (shift) + 1, .mode = ANY_MODE             \
+    }
+#define BYTES(...) __VA_ARGS__
+
 static const struct sequence sequences[] = {
     {0}, /* 0: none */
+    KERNEL(MMU_SUPERVISOR),
+    KERNEL(MMU_SUPERVISOR_AC),
+    STRING(0, BYTES(REP_PREFIX, 0xaa), BYTES(REP_PREFIX, 0xa4)),
+    STRING(1, BYTES(0x66, REP_PREFIX, 0xab), BYTES(0x66, REP_PREFIX, 0xa5)),
+    STRING(2, BYTES(REP_PREFIX, 0xab), BYTES(REP_PREFIX, 0xa5)),
+    STRING(3, BYTES(REP_PREFIX, 0x48, 0xab), BYTES(REP_PREFIX, 0x48, 0xa5)),
+    {UNITS(MOV_GS_R14(FIELD(translate.source)), MOV_R14_RDI), .effect = effect_source,
+     .mode = ANY_MODE},
+    {UNITS(MOV_R14_RDI), .effect = effect_pointer, .mode = ANY_MODE},
+    {UNITS(MOV_R14_RSI), .effect = effect_pointer, .mode = ANY_MODE},
+    {UNITS(TEST_BYTE_GS(FIELD(rflags) + 1, RFLAGS_DF >> 8), JNE), .effect = effect_test,
+     .mode = ANY_MODE},
+    {UNITS(CMP_BYTE_GS_0(FIELD(interrupt_window)), JNE), .effect = effect_test, .mode = ANY_MODE},
     ACCESS(MMU_READ, MMU_USER),
     ACCESS(MMU_WRITE, MMU_USER),
     ACCESS(MMU_READ, MMU_SUPERVISOR),

@@ -25,7 +25,16 @@ struct check_state {
     uint8_t live;    /* LIVE_*: registers that hold the guest's values */
     uint16_t size;
     bool writable; /* the address was looked up for writing */
+    bool switched; /* the vcpu is in another mode by now: nothing may be looked up any more */
+    /* Of string instructions, 1 + the binary logarithm of an element's size, or 0: RCX elements are
+     * no more than a page; so many are at the address; so many can be read at translate.source. */
+    uint8_t bounded, ranged, source;
 };
+
+static inline void check_forget_range(struct check_state *state)
+{
+    state->bounded = state->ranged = state->source = 0;
+}
 
 /* A place that something leads to. */
 struct check_join {
@@ -44,7 +53,7 @@ struct check_jump {
 
 /* A sequence as the matching wants it. */
 #define SEQUENCE_WORDS 11
-#define SEQUENCE_MAX   40
+#define SEQUENCE_MAX   80
 enum sequence_hole { HOLE_NUMBER, HOLE_JUMP, HOLE_SITE, HOLE_COUNT };
 
 struct compiled_sequence {

@@ -204,13 +204,24 @@ uint32_t emit_jump_if(struct emitter *emitter, unsigned condition)
     return emitter->length - 4;
 }
 
+static void emit_nops(struct emitter *emitter, unsigned count)
+{
+    static const uint8_t nops[][3] = {{0x90}, {0x66, 0x90}, {0x0f, 0x1f, 0x00}};
+    for (; count >= 3; count -= 3)
+        emit_bytes(emitter, nops[2], 3);
+    if (count)
+        emit_bytes(emitter, nops[count - 1], count);
+}
+
+void emit_align(struct emitter *emitter, unsigned alignment)
+{
+    emit_nops(emitter, -emitter->length & (alignment - 1));
+}
+
 /* Pads so that what follows `opcode_bytes` of opcode is aligned. */
 static void emit_padding(struct emitter *emitter, unsigned opcode_bytes)
 {
-    static const uint8_t nops[][3] = {{0x90}, {0x66, 0x90}, {0x0f, 0x1f, 0x00}};
-    unsigned pad = -(emitter->length + opcode_bytes) & 3;
-    if (pad)
-        emit_bytes(emitter, nops[pad - 1], pad);
+    emit_nops(emitter, -(emitter->length + opcode_bytes) & 3);
 }
 
 uint32_t emit_jump_aligned(struct emitter *emitter)
@@ -225,10 +236,15 @@ uint32_t emit_jump_if_aligned(struct emitter *emitter, unsigned condition)
     return emit_jump_if(emitter, condition);
 }
 
-void emit_land(struct emitter *emitter, uint32_t place)
+void emit_land_at(struct emitter *emitter, uint32_t place, uint32_t target)
 {
     if (!emitter->overflow)
-        store_le(emitter->bytes + place, emitter->length - (place + 4), 4);
+        store_le(emitter->bytes + place, target - (place + 4), 4);
+}
+
+void emit_land(struct emitter *emitter, uint32_t place)
+{
+    emit_land_at(emitter, place, emitter->length);
 }
 
 /* LAHF leaves OF out; SETO AL keeps it. An addition of 0x7f sets OF again exactly when AL is 1. */

@@ -85,6 +85,11 @@ uint32_t emit_jump_aligned(struct emitter *emitter);
 uint32_t emit_jump_if_aligned(struct emitter *emitter, unsigned condition);
 /* Lets the jump at `place` lead to the buffer's end. */
 void emit_land(struct emitter *emitter, uint32_t place);
+/* ... or to another place of it. */
+void emit_land_at(struct emitter *emitter, uint32_t place, uint32_t target);
+
+/* No-operations up to a multiple of `alignment`. */
+void emit_align(struct emitter *emitter, unsigned alignment);
 
 /* Flags into parked_flags and back; S1 is lost. */
 void emit_park_flags(struct emitter *emitter);

@@ -32,8 +32,6 @@ static bool is_counting(const struct vcpu *vcpu)
     return vcpu->instruction_budget != ~UINT64_C(0);
 }
 
-#define MODE_LIMIT_SHIFT 16
-
 /* Most instructions that a translation may have now, as part of its mode; 0: as many as there are.
  */
 static uint32_t mode_limit(const struct vcpu *vcpu)
@@ -77,7 +75,7 @@ static struct translation *translate(struct vcpu *vcpu, uint64_t gpa, uint32_t m
     mmu_mark_code(vcpu, gpa);
     if (memory_read(vcpu->memory, gpa, scan->bytes + offset, PAGE_SIZE - offset) < 0)
         return NULL;
-    unsigned limit = mode >> MODE_LIMIT_SHIFT;
+    unsigned limit = mode >> MODE_LIMIT_SHIFT & 63;
     if (!scan_run(scan, &translator->decoder, vcpu->model, mode, offset,
                   (unsigned)(PAGE_SIZE - offset), limit ? limit : SCAN_INSTRUCTIONS_MAX))
         return NULL;
@@ -98,13 +96,20 @@ uint64_t translate_lookup(struct vcpu *vcpu)
     vcpu->rflags &= ~RFLAGS_RF;
     if (vcpu->interrupt_shadow || !jump_mode_known(vcpu))
         return 0;
+    jump_update(vcpu);
+    state->xmm_live = 0;
+    const struct jump_slot *slot = jump_find(vcpu, vcpu->rip);
+    if (slot) {
+        state->rip_page = slot->page;
+        return slot->parked;
+    }
     if (mmu_fetch(vcpu, vcpu->rip, &gpa) == MMU_FAULT)
         return 0;
     if (!memory_is_ram(vcpu->memory, gpa)) {
         state->interpret_next = true;
         return 0;
     }
-    jump_update(vcpu);
+    jump_update(vcpu); /* the fetch may have filled the TLB's last generation */
     pthread_mutex_lock(&translator->lock);
     struct translation *translation =
         find_or_translate(vcpu, gpa, jump_mode(vcpu) | mode_limit(vcpu));
@@ -115,7 +120,6 @@ uint64_t translate_lookup(struct vcpu *vcpu)
     if (!code && !state->cache_full)
         state->interpret_next = true;
     state->rip_page = vcpu->rip & PAGE_MASK;
-    state->xmm_live = 0;
     return code;
 }
 
@@ -130,6 +134,41 @@ static uint64_t go_to_rip(struct vcpu *vcpu)
 
 /* --- the events --- */
 
+/* A check for several instructions has failed: a page's end, MMIO, a fault for one of them. */
+static uint64_t one_by_one(struct vcpu *vcpu, const struct site *site)
+{
+    struct translator *translator = vcpu->translate.shared;
+    uint64_t gpa = (site->translation->gpa & PAGE_MASK) + site->offset;
+    uint32_t mode = site->translation->mode;
+    vcpu->exception.pending = false;
+    if (is_counting(vcpu)) {
+        /* It may have no more instructions than are left of this one. */
+        unsigned left = site->translation->instruction_count - site->executed;
+        mode = (mode & ~(63u << MODE_LIMIT_SHIFT)) | left << MODE_LIMIT_SHIFT;
+        vcpu_count(vcpu, site->executed);
+    }
+    pthread_mutex_lock(&translator->lock);
+    struct translation *single = find_or_translate(vcpu, gpa, mode | MODE_SINGLE);
+    uint64_t code = single ? code_address(vcpu, single->parked) : 0;
+    pthread_mutex_unlock(&translator->lock);
+    if (code)
+        return code;
+    vcpu->rip = vcpu->translate.rip_page + site->offset;
+    vcpu->translate.interpret_next = !vcpu->translate.cache_full;
+    return 0;
+}
+
+/* The exception is recorded; but where another may come first (#SS for #GP, #GP for an operand that
+ * is not aligned), the interpreter says which. */
+static uint64_t access_faulted(struct vcpu *vcpu, const struct site *site, uint64_t gva)
+{
+    bool unaligned = site->size >= 16 && gva & 15;
+    if (vcpu->exception.vector != VECTOR_GP && !unaligned)
+        return leave_at(vcpu, site);
+    vcpu->exception.pending = false;
+    return leave_to_interpreter(vcpu, site);
+}
+
 static uint64_t access_missed(struct vcpu *vcpu, const struct site *site, uint64_t gva)
 {
     struct translate_state *state = &vcpu->translate;
@@ -141,14 +180,17 @@ static uint64_t access_missed(struct vcpu *vcpu, const struct site *site, uint64
         state->address = (uintptr_t)hva;
         return code_address(vcpu, site->resume);
     }
+    if (site->run)
+        return one_by_one(vcpu, site);
     if (status == MMU_FAULT)
-        return leave_at(vcpu, site);
-    if (write || site->size > sizeof(state->bounce))
+        return access_faulted(vcpu, site, gva);
+    if (write || site->size > BOUNCE_SIZE)
         return leave_to_interpreter(vcpu, site);
-    /* MMIO, or across a page's end: the instruction reads a copy. */
-    if (mmu_read(vcpu, gva, state->bounce, site->size, vcpu->mmu_mode) == MMU_FAULT)
-        return leave_at(vcpu, site);
-    state->address = (uintptr_t)state->bounce;
+    /* MMIO, or across a page's end: the instruction reads a copy, aligned as the original is. */
+    uint8_t *copy = state->bounce + (gva & (BOUNCE_SIZE - 1));
+    if (mmu_read(vcpu, gva, copy, site->size, vcpu->mmu_mode) == MMU_FAULT)
+        return access_faulted(vcpu, site, gva);
+    state->address = (uintptr_t)copy;
     return code_address(vcpu, site->resume);
 }
 
@@ -166,7 +208,7 @@ static uint64_t branch_missed(struct vcpu *vcpu, struct site *site)
         return 0;
     }
     pthread_mutex_lock(&translator->lock);
-    struct translation *to = find_or_translate(vcpu, gpa, site->translation->mode);
+    struct translation *to = find_or_translate(vcpu, gpa, site->mode);
     if (to) {
         if (site->translation->valid)
             site_link(translator, site, to);
@@ -180,6 +222,14 @@ static uint64_t branch_missed(struct vcpu *vcpu, struct site *site)
 
 static uint64_t indirect_missed(struct vcpu *vcpu, const struct site *site)
 {
+    if (unlikely(!address_is_canonical(vcpu->translate.target))) {
+        vcpu->registers[GPR_RSP] += (uint64_t)site->target;
+        vcpu->translate.interpret_next = true; /* the branch again, which raises #GP */
+        vcpu->rip = vcpu->translate.rip_page + site->offset;
+        if (is_counting(vcpu))
+            vcpu_count(vcpu, site->executed - 1);
+        return 0;
+    }
     vcpu->rip = vcpu->translate.target;
     if (is_counting(vcpu)) {
         vcpu_count(vcpu, site->executed);
@@ -220,12 +270,43 @@ static uint64_t operation(struct vcpu *vcpu, const struct site *site)
         return 0;
     if (vcpu->code_mode == mode && vcpu->rip == next && !site->last) {
         jump_update(vcpu);
+        bool asked = atomic_load_explicit(&vcpu->requests, memory_order_relaxed);
+        if (asked && !vcpu->interrupt_shadow)
+            return 0; /* an interrupt that the instruction itself has let in comes right behind it
+                       */
         if (state->jump_context == context) {
             /* An interrupt shadow lasts for the instruction that follows in the translation. */
             vcpu->interrupt_shadow = false;
             return code_address(vcpu, site->resume);
         }
     }
+    return go_to_rip(vcpu);
+}
+
+/* STI, and an interrupt may be waiting: it comes after one more instruction. */
+static uint64_t interrupts_allowed(struct vcpu *vcpu, const struct site *site)
+{
+    vcpu_recheck_interrupts(vcpu);
+    if (!atomic_load_explicit(&vcpu->requests, memory_order_relaxed))
+        return code_address(vcpu, site->resume);
+    leave_at(vcpu, site);
+    vcpu->rip = vcpu->translate.rip_page + (uint64_t)site->target;
+    vcpu->interrupt_shadow = true;
+    if (is_counting(vcpu))
+        vcpu_count(vcpu, 1);
+    return 0;
+}
+
+/* At a translation's start: something is asked of the vcpu, or the translation is dead. */
+static uint64_t start_refused(struct vcpu *vcpu, const struct site *site)
+{
+    leave_at(vcpu, site);
+    if (site->translation->valid)
+        return 0;
+    jump_forget(vcpu, vcpu->rip);
+    if (is_counting(vcpu))
+        return 0;
+    translate_flags_compose(vcpu);
     return go_to_rip(vcpu);
 }
 
@@ -245,10 +326,11 @@ uint64_t translate_event(struct vcpu *vcpu, struct site *site, uint64_t address)
         return load_vectors(vcpu, site);
     case SITE_OPERATION:
         return operation(vcpu, site);
-    case SITE_INTERPRET:
-    case SITE_FAULT:
+    case SITE_WINDOW:
+        return interrupts_allowed(vcpu, site);
+    case SITE_REQUESTS:
+        return start_refused(vcpu, site);
+    default: /* INTERPRET, FAULT */
         return leave_to_interpreter(vcpu, site);
-    default:
-        return leave_at(vcpu, site);
     }
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Stack instructions and near control transfers. */
+/* Near control transfers. */
 #include "cpu/translate/build.h"
 #include "cpu/translate/rewrite.h"
 
@@ -23,29 +23,8 @@ static void load(struct builder *builder, unsigned to, unsigned from)
     emit_memory(&builder->emitter, OPCODE_LOAD, true, to, &address);
 }
 
-static void store(struct builder *builder, unsigned address_register, unsigned from)
-{
-    const struct emit_address address = {(uint8_t)address_register, NO_REGISTER, 0, 0};
-    emit_memory(&builder->emitter, OPCODE_STORE, true, from, &address);
-}
-
-/* S0 := hva of the eight bytes below the stack pointer. */
-static void push_access(struct builder *builder)
-{
-    build_free_flags(builder, builder->instruction->flags_live);
-    lea(builder, S0, GPR_RSP, -8);
-    build_access(builder, MMU_WRITE, 8);
-}
-
-static void pop_access(struct builder *builder, unsigned from)
-{
-    build_free_flags(builder, builder->instruction->flags_live);
-    emit_move(&builder->emitter, S0, from);
-    build_access(builder, MMU_READ, 8);
-}
-
 /* S0 := the 64-bit memory operand. */
-static void load_operand(struct builder *builder)
+void build_load_operand(struct builder *builder)
 {
     build_free_flags(builder, builder->instruction->flags_live);
     build_address(builder, &builder->instruction->operands[builder->instruction->memory]);
@@ -53,64 +32,11 @@ static void load_operand(struct builder *builder)
     load(builder, S0, S0);
 }
 
-void build_push(struct builder *builder)
-{
-    struct emitter *emitter = &builder->emitter;
-    const ZydisDecodedOperand *operand = &builder->instruction->operands[0];
-    switch (operand->type) {
-    case ZYDIS_OPERAND_TYPE_IMMEDIATE: {
-        push_access(builder);
-        static const uint8_t mov_s0_imm32[] = {0x49, 0xc7, 0x06}; /* mov qword [r14], imm32 */
-        emit_bytes(emitter, mov_s0_imm32, sizeof(mov_s0_imm32));
-        emit_u32(emitter, (uint32_t)operand->imm.value.s);
-        break;
-    }
-    case ZYDIS_OPERAND_TYPE_MEMORY:
-        load_operand(builder);
-        emit_vcpu(emitter, OPCODE_STORE, true, S0, VCPU(translate.spill));
-        push_access(builder);
-        emit_vcpu(emitter, OPCODE_LOAD, true, S1, VCPU(translate.spill));
-        store(builder, S0, S1);
-        break;
-    default: {
-        unsigned number = guest_register(operand->reg.value);
-        push_access(builder);
-        if (is_stolen(number)) {
-            load_guest(builder, S1, number);
-            number = S1;
-        }
-        store(builder, S0, number);
-    }
-    }
-    lea(builder, GPR_RSP, GPR_RSP, -8);
-}
-
-void build_pop(struct builder *builder)
-{
-    unsigned number = guest_register(builder->instruction->operands[0].reg.value);
-    pop_access(builder, GPR_RSP);
-    if (is_stolen(number)) {
-        load(builder, S1, S0);
-        emit_vcpu(&builder->emitter, OPCODE_STORE, true, S1, VCPU_REGISTER(number));
-    } else {
-        load(builder, number, S0);
-    }
-    if (number != GPR_RSP)
-        lea(builder, GPR_RSP, GPR_RSP, 8);
-}
-
-void build_leave(struct builder *builder)
-{
-    pop_access(builder, GPR_RBP);
-    lea(builder, GPR_RSP, GPR_RBP, 8);
-    load(builder, GPR_RBP, S0);
-}
-
 #define SLOT_SHIFT 5 /* sizeof(struct jump_slot) is 32 */
 _Static_assert(sizeof(struct jump_slot) == 1 << SLOT_SHIFT, "the index is made by one rotate");
 
 /* To the gva in S0, through the jump slots. */
-static void build_indirect(struct builder *builder)
+void build_indirect(struct builder *builder, int32_t undo)
 {
     struct emitter *emitter = &builder->emitter;
     build_free_flags(builder, RFLAGS_ARITHMETIC);
@@ -127,6 +53,7 @@ static void build_indirect(struct builder *builder)
     emit_vcpu(emitter, OPCODE_STORE, true, S0, VCPU(translate.rip_page));
     emit_jump_vcpu_indexed(emitter, S1, VCPU(translate.jumps[0].parked));
     struct site *site = build_site(builder, SITE_LOOKUP);
+    site->target = -undo;
     site->executed++;
     build_detour(builder, miss, site, true);
 }
@@ -135,7 +62,7 @@ void build_goto(struct builder *builder, int64_t offset)
 {
     if (offset < 0 || offset >= (int64_t)PAGE_SIZE) {
         build_code_address(builder, S0, offset);
-        build_indirect(builder);
+        build_indirect(builder, 0);
         return;
     }
     struct site *site = build_site(builder, SITE_JUMP);
@@ -162,42 +89,26 @@ static bool is_direct(const struct builder *builder)
 static void load_target(struct builder *builder)
 {
     if (builder->instruction->memory >= 0)
-        load_operand(builder);
+        build_load_operand(builder);
     else
         load_guest(builder, S0, guest_register(builder->instruction->operands[0].reg.value));
 }
 
 void build_call(struct builder *builder)
 {
-    const struct instruction *instruction = builder->instruction;
     struct emitter *emitter = &builder->emitter;
     bool direct = is_direct(builder);
     if (!direct) {
         load_target(builder);
         emit_vcpu(emitter, OPCODE_STORE, true, S0, VCPU(translate.spill));
     }
-    push_access(builder);
-    build_code_address(builder, S1, instruction->offset + instruction->decoded.length);
-    store(builder, S0, S1);
-    lea(builder, GPR_RSP, GPR_RSP, -8);
+    build_push_return(builder);
     if (direct) {
         build_goto(builder, direct_target(builder));
         return;
     }
     emit_vcpu(emitter, OPCODE_LOAD, true, S0, VCPU(translate.spill));
-    build_indirect(builder);
-}
-
-void build_return(struct builder *builder)
-{
-    const struct instruction *instruction = builder->instruction;
-    int32_t extra = instruction->decoded.operand_count_visible
-                        ? (int32_t)instruction->operands[0].imm.value.u
-                        : 0;
-    pop_access(builder, GPR_RSP);
-    load(builder, S0, S0);
-    lea(builder, GPR_RSP, GPR_RSP, 8 + extra);
-    build_indirect(builder);
+    build_indirect(builder, -8);
 }
 
 void build_jump(struct builder *builder)
@@ -207,7 +118,7 @@ void build_jump(struct builder *builder)
         return;
     }
     load_target(builder);
-    build_indirect(builder);
+    build_indirect(builder, 0);
 }
 
 static unsigned branch_condition(const struct instruction *instruction)

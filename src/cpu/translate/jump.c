@@ -33,6 +33,7 @@ void jump_clear(struct vcpu *vcpu)
     /* Context 0 is nobody's, and any other would have chosen another slot for this tag. */
     for (unsigned i = 0; i < JUMP_SLOTS; i++)
         state->jumps[i].tag = i;
+    state->jump_clears++;
     memset(state->contexts, 0, sizeof(state->contexts));
     state->context_count = 0;
     state->jumps_lower = false;
@@ -41,8 +42,7 @@ void jump_clear(struct vcpu *vcpu)
 static unsigned mode_number(const struct vcpu *vcpu)
 {
     uint32_t mode = jump_mode(vcpu);
-    return (mode & CODE_MODE_USER ? 1 : 0) | (mode & CODE_MODE_NO_FPU ? 2 : 0) |
-           (mode & CODE_MODE_AC ? 4 : 0);
+    return (mode & CODE_MODE_USER ? 1 : 0) | (mode & CODE_MODE_NO_FPU ? 2 : 0);
 }
 
 static bool slots_are_stale(const struct vcpu *vcpu)
@@ -56,16 +56,30 @@ static bool slots_are_stale(const struct vcpu *vcpu)
 void jump_update(struct vcpu *vcpu)
 {
     struct translate_state *state = &vcpu->translate;
-    if (unlikely(slots_are_stale(vcpu)) || unlikely(state->context_count == CONTEXT_MAX)) {
+    if (unlikely(slots_are_stale(vcpu)) ||
+        unlikely(state->context_count + CONTEXT_STEP > CONTEXT_MAX)) {
         jump_clear(vcpu);
         state->fetch_epoch[0] = vcpu->fetch_epoch[0];
         state->fetch_epoch[1] = vcpu->fetch_epoch[1];
     }
     uint64_t generation = vcpu->tlbs[vcpu->mmu_mode].generation >> TLB_GENERATION_SHIFT;
     uint16_t *context = &state->contexts[mode_number(vcpu)][generation];
-    if (unlikely(!*context))
-        *context = ++state->context_count;
-    state->jump_context = *context;
+    if (unlikely(!*context)) {
+        state->context_count = (uint16_t)(state->context_count + CONTEXT_STEP);
+        *context = state->context_count;
+    }
+    state->jump_context = *context | (vcpu->code_mode & CODE_MODE_AC ? CONTEXT_AC : 0);
+}
+
+const struct jump_slot *jump_find(const struct vcpu *vcpu, uint64_t gva)
+{
+    const struct jump_slot *slot = &vcpu->translate.jumps[jump_index(gva)];
+    return slot->tag == (gva ^ vcpu->translate.jump_context) ? slot : NULL;
+}
+
+void jump_forget(struct vcpu *vcpu, uint64_t gva)
+{
+    vcpu->translate.jumps[jump_index(gva)].tag = jump_index(gva);
 }
 
 void jump_add(struct vcpu *vcpu, uint64_t gva, const struct translation *translation)

@@ -21,6 +21,11 @@ void jump_update(struct vcpu *vcpu);
 /* Lets indirect branches to gva (which is in rip_page) find the translation. */
 void jump_add(struct vcpu *vcpu, uint64_t gva, const struct translation *translation);
 
+/* The slot that knows gva, or NULL. */
+const struct jump_slot *jump_find(const struct vcpu *vcpu, uint64_t gva);
+
+/* Empties the slot of gva. */
+void jump_forget(struct vcpu *vcpu, uint64_t gva);
 void jump_clear(struct vcpu *vcpu);
 
 #endif

@@ -143,7 +143,7 @@ static bool is_kept_prefix(uint8_t byte)
 
 /* Legacy and REX encoding: prefixes, REX, opcode, ModRM with [address] or a register, immediate. */
 static void emit_legacy(struct emitter *emitter, const struct instruction *instruction,
-                        const struct plan *plan, unsigned address)
+                        const struct plan *plan, unsigned address, int32_t displacement)
 {
     const ZydisDecodedInstruction *decoded = &instruction->decoded;
     const uint8_t *bytes = instruction->bytes;
@@ -185,8 +185,13 @@ static void emit_legacy(struct emitter *emitter, const struct instruction *instr
         return;
     }
     emit_bytes(emitter, bytes + at, decoded->raw.modrm.offset - at);
-    unsigned mod = decoded->raw.modrm.mod == 3 ? 3 : 0;
+    bool memory = decoded->raw.modrm.mod != 3, narrow = displacement == (int8_t)displacement;
+    unsigned mod = !memory ? 3 : !displacement ? 0 : narrow ? 1 : 2;
     emit_byte(emitter, (uint8_t)(mod << 6 | (reg & 7) << 3 | (rm & 7)));
+    if (mod == 1)
+        emit_byte(emitter, (uint8_t)displacement);
+    else if (mod == 2)
+        emit_u32(emitter, (uint32_t)displacement);
     if (decoded->raw.imm[0].size)
         emit_bytes(emitter, bytes + decoded->raw.imm[0].offset,
                    decoded->length - decoded->raw.imm[0].offset);
@@ -206,7 +211,8 @@ static void store_stolen(struct emitter *emitter, const struct plan *plan)
             emit_vcpu(emitter, OPCODE_STORE, true, plan->stolen[i].scratch, VCPU_REGISTER(S0 + i));
 }
 
-bool rewrite_emit(struct emitter *emitter, const struct instruction *instruction)
+bool rewrite_emit(struct emitter *emitter, const struct instruction *instruction,
+                  int32_t displacement)
 {
     const ZydisDecodedInstruction *decoded = &instruction->decoded;
     bool memory = instruction->memory >= 0;
@@ -226,11 +232,19 @@ bool rewrite_emit(struct emitter *emitter, const struct instruction *instruction
          * registers: RDI is none of the operands. */
         emit_vcpu(emitter, OPCODE_STORE, true, GPR_RDI, VCPU(translate.spill));
         emit_move(emitter, GPR_RDI, S0);
-        emit_legacy(emitter, instruction, &plan, GPR_RDI);
+        emit_legacy(emitter, instruction, &plan, GPR_RDI, displacement);
         emit_vcpu(emitter, OPCODE_LOAD, true, GPR_RDI, VCPU(translate.spill));
     } else {
-        emit_legacy(emitter, instruction, &plan, S0);
+        emit_legacy(emitter, instruction, &plan, S0, displacement);
     }
     store_stolen(emitter, &plan);
     return true;
+}
+
+bool rewrite_is_awkward(const struct instruction *instruction)
+{
+    struct plan plan = {0};
+    for (unsigned i = 0; i < instruction->decoded.operand_count; i++)
+        plan_operand(&plan, &instruction->operands[i], instruction->decoded.mnemonic);
+    return plan.stolen[0].used || plan.stolen[1].used || plan.high_byte;
 }

@@ -16,10 +16,14 @@ static inline bool is_stolen(unsigned number)
 }
 
 /*
- * Emits the instruction with its memory operand, if it has one, at [S0]. Guest R14 and R15 are
- * loaded before it and stored after it where it uses them. False: it cannot be said with two
- * scratch registers; nothing was emitted.
+ * Emits the instruction with its memory operand, if it has one, at [S0 + displacement]. Guest R14
+ * and R15 are loaded before it and stored after it where it uses them. False: it cannot be said
+ * with two scratch registers; nothing was emitted.
  */
-bool rewrite_emit(struct emitter *emitter, const struct instruction *instruction);
+bool rewrite_emit(struct emitter *emitter, const struct instruction *instruction,
+                  int32_t displacement);
+
+/* Does the instruction use guest R14 or R15, or AH to BH? */
+bool rewrite_is_awkward(const struct instruction *instruction);
 
 #endif

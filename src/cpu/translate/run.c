@@ -104,11 +104,11 @@ static int translate_create(struct vcpu *vcpu, struct error *error)
 static void translate_invalidate(struct vcpu *vcpu, uint64_t gpa_page)
 {
     struct translator *translator = vcpu->translate.shared;
-    if (gpa_page == ~UINT64_C(0)) {
-        pthread_mutex_lock(&translator->lock);
-        translator_drop_all(translator);
-        pthread_mutex_unlock(&translator->lock);
-    }
+    if (gpa_page != ~UINT64_C(0))
+        return; /* code_written() has dropped the translations; slots that lead to them find out */
+    pthread_mutex_lock(&translator->lock);
+    translator_drop_all(translator);
+    pthread_mutex_unlock(&translator->lock);
     jump_clear(vcpu);
 }
 
@@ -226,6 +226,7 @@ static const char *const site_names[SITE_KIND_COUNT] = {
     [SITE_LOAD_XMM] = "loads of vector registers",
     [SITE_LOAD_X87] = "loads of x87 registers",
     [SITE_OPERATION] = "operations by handlers",
+    [SITE_WINDOW] = "interrupts that waited for STI",
     [SITE_INTERPRET] = "instructions interpreted",
     [SITE_FAULT] = "host faults",
 };
@@ -233,6 +234,8 @@ static const char *const site_names[SITE_KIND_COUNT] = {
 static void translate_stats(struct vcpu *vcpu, FILE *stream)
 {
     struct translator *translator = vcpu->translate.shared;
+    fprintf(stream, "jump slot flushes: %llu\n",
+            (unsigned long long)__atomic_load_n(&vcpu->translate.jump_clears, __ATOMIC_RELAXED));
     if (vcpu->index)
         return; /* the cache and its counters are everybody's */
     fprintf(stream, "translations: %llu\ninstructions translated: %llu\nbytes of code: %u\n",

@@ -15,6 +15,8 @@ void scan_destroy(struct scan *scan)
     free(scan);
 }
 
+#define LEAF7_EBX_SMAP BIT(20)
+
 /* --- what may run as it is --- */
 
 /* Instruction sets every model has. What a model may lack is left to the interpreter, which knows.
@@ -30,7 +32,7 @@ static const bool plain_isa_sets[ZYDIS_ISA_SET_MAX_VALUE + 1] = {
     [ZYDIS_ISA_SET_SSE] = true,          [ZYDIS_ISA_SET_SSE2] = true,
     [ZYDIS_ISA_SET_SSE2MMX] = true,      [ZYDIS_ISA_SET_SSE_PREFETCH] = true,
     [ZYDIS_ISA_SET_PREFETCH_NOP] = true, [ZYDIS_ISA_SET_CMPXCHG16B] = true,
-    [ZYDIS_ISA_SET_PAUSE] = true,
+    [ZYDIS_ISA_SET_PAUSE] = true,        [ZYDIS_ISA_SET_SSEMXCSR] = true,
 };
 
 /* Instruction sets of CPUID leaf 1 ECX and the bit that says a model has them. */
@@ -221,6 +223,55 @@ static enum method special_method(const struct instruction *instruction)
     }
 }
 
+/* Kernel instructions that need no call. METHOD_PLAIN: it is none of them. */
+static enum method privileged_method(const struct instruction *instruction,
+                                     const struct cpu_model *model)
+{
+    switch (instruction->decoded.mnemonic) {
+    case ZYDIS_MNEMONIC_CLI:
+        return METHOD_CLI;
+    case ZYDIS_MNEMONIC_STI:
+        return METHOD_STI;
+    case ZYDIS_MNEMONIC_SWAPGS:
+        return METHOD_SWAPGS;
+    case ZYDIS_MNEMONIC_STAC:
+    case ZYDIS_MNEMONIC_CLAC:
+        return model->leaf7_ebx & LEAF7_EBX_SMAP ? METHOD_STAC_CLAC : METHOD_OPERATION;
+    default:
+        return METHOD_PLAIN;
+    }
+}
+
+static bool is_segment_read(const struct instruction *instruction)
+{
+    return instruction->decoded.mnemonic == ZYDIS_MNEMONIC_MOV &&
+           instruction->operands[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+           instruction->operands[1].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+           ZydisRegisterGetClass(instruction->operands[1].reg.value) == ZYDIS_REGCLASS_SEGMENT &&
+           ZydisRegisterGetId(instruction->operands[0].reg.value) < 14;
+}
+
+static bool is_bulk_string(const struct instruction *instruction)
+{
+    const uint64_t refused = ZYDIS_ATTRIB_HAS_SEGMENT_FS | ZYDIS_ATTRIB_HAS_SEGMENT_GS;
+    switch (instruction->decoded.mnemonic) {
+    case ZYDIS_MNEMONIC_MOVSB:
+    case ZYDIS_MNEMONIC_MOVSW:
+    case ZYDIS_MNEMONIC_MOVSD:
+    case ZYDIS_MNEMONIC_MOVSQ:
+    case ZYDIS_MNEMONIC_STOSB:
+    case ZYDIS_MNEMONIC_STOSW:
+    case ZYDIS_MNEMONIC_STOSD:
+    case ZYDIS_MNEMONIC_STOSQ:
+        return instruction->decoded.meta.category == ZYDIS_CATEGORY_STRINGOP &&
+               instruction->decoded.attributes & ZYDIS_ATTRIB_HAS_REP &&
+               !(instruction->decoded.attributes & refused) &&
+               instruction->decoded.address_width == 64;
+    default:
+        return false;
+    }
+}
+
 static bool is_bit_in_memory(const struct instruction *instruction)
 {
     switch (instruction->decoded.mnemonic) {
@@ -270,8 +321,18 @@ static enum method method_of(const struct instruction *instruction, const struct
     if (decoded->mnemonic == ZYDIS_MNEMONIC_LEAVE && has_near_width(instruction))
         return METHOD_LEAVE;
     enum method method = special_method(instruction);
+    if (decoded->mnemonic == ZYDIS_MNEMONIC_PUSHFQ && !(mode & CODE_MODE_USER))
+        return METHOD_PUSHF;
     if (method != METHOD_PLAIN)
         return method;
+    if (!(mode & CODE_MODE_USER))
+        method = privileged_method(instruction, model);
+    if (method != METHOD_PLAIN)
+        return method;
+    if (is_segment_read(instruction))
+        return METHOD_READ_SEGMENT;
+    if (is_bulk_string(instruction))
+        return METHOD_STRING;
     if (is_plain(instruction, model))
         return is_bit_in_memory(instruction) ? METHOD_BIT : METHOD_PLAIN;
     return vector || is_vector_state(decoded->meta.isa_set) ? METHOD_INTERPRET : METHOD_OPERATION;
@@ -285,6 +346,7 @@ static bool ends_run(const struct instruction *instruction)
     case METHOD_RETURN:
     case METHOD_JUMP:
     case METHOD_INTERPRET:
+    case METHOD_STAC_CLAC:
         return true;
     case METHOD_OPERATION:
         break;
@@ -344,6 +406,8 @@ static void note_flags(struct instruction *instruction)
     switch (instruction->method) {
     case METHOD_BRANCH:
     case METHOD_LOOP:
+    case METHOD_PUSHF:
+    case METHOD_STRING: /* which may leave to a handler */
     case METHOD_OPERATION:
     case METHOD_INTERPRET:
         instruction->flags_read = RFLAGS_ARITHMETIC; /* what follows elsewhere may want any */
@@ -359,7 +423,12 @@ static void note_flags(struct instruction *instruction)
         return;
     uint32_t written = flags->modified | flags->set_0 | flags->set_1 | flags->undefined;
     instruction->flags_read = flags->tested & RFLAGS_ARITHMETIC;
-    if (may_shift_nothing(instruction))
+    /* A division's fault shows the flags before it. */
+    bool faults = instruction->decoded.mnemonic == ZYDIS_MNEMONIC_DIV ||
+                  instruction->decoded.mnemonic == ZYDIS_MNEMONIC_IDIV;
+    if (faults)
+        instruction->flags_read = RFLAGS_ARITHMETIC;
+    else if (may_shift_nothing(instruction))
         instruction->flags_read |= written & RFLAGS_ARITHMETIC;
     else
         instruction->flags_written = written & RFLAGS_ARITHMETIC;
@@ -378,11 +447,20 @@ static void note_liveness(struct scan *scan)
 
 /* --- the run --- */
 
+static bool is_sse_conversion(const ZydisDecodedInstruction *decoded)
+{
+    return decoded->meta.category == ZYDIS_CATEGORY_CONVERT &&
+           (decoded->meta.isa_set == ZYDIS_ISA_SET_SSE ||
+            decoded->meta.isa_set == ZYDIS_ISA_SET_SSE2);
+}
+
 static void note_operands(struct instruction *instruction)
 {
     const ZydisDecodedInstruction *decoded = &instruction->decoded;
     instruction->memory = -1;
-    instruction->xmm = decoded->mnemonic == ZYDIS_MNEMONIC_STMXCSR;
+    /* Conversions round as MXCSR says, and note what they met there, even without an XMM register.
+     */
+    instruction->xmm = decoded->mnemonic == ZYDIS_MNEMONIC_STMXCSR || is_sse_conversion(decoded);
     instruction->x87 = decoded->meta.isa_set == ZYDIS_ISA_SET_X87 ||
                        decoded->meta.isa_set == ZYDIS_ISA_SET_FCMOV ||
                        decoded->meta.isa_set == ZYDIS_ISA_SET_SSE3X87 ||
@@ -443,6 +521,9 @@ bool scan_run(struct scan *scan, const ZydisDecoder *decoder, const struct cpu_m
         if (ends_run(instruction))
             break;
     }
+    /* The shadow of STI lasts for one more instruction: that must be in the same translation. */
+    if (scan->count && scan->instructions[scan->count - 1].method == METHOD_STI)
+        scan->instructions[scan->count - 1].method = METHOD_OPERATION;
     note_liveness(scan);
     return scan->count > 0;
 }

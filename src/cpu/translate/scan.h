@@ -25,10 +25,17 @@ enum method {
     METHOD_CALL,
     METHOD_RETURN,
     METHOD_JUMP,
-    METHOD_BRANCH,    /* Jcc */
-    METHOD_LOOP,      /* LOOP, JRCXZ */
-    METHOD_OPERATION, /* by a handler of the interpreter */
-    METHOD_INTERPRET, /* by the interpreter alone; ends the run */
+    METHOD_BRANCH, /* Jcc */
+    METHOD_LOOP,   /* LOOP, JRCXZ */
+    METHOD_CLI,
+    METHOD_STI,
+    METHOD_PUSHF,
+    METHOD_SWAPGS,
+    METHOD_STAC_CLAC,    /* ends the run: what follows is for another MMU mode */
+    METHOD_READ_SEGMENT, /* MOV from a segment register to a general one */
+    METHOD_STRING,       /* REP MOVS, REP STOS */
+    METHOD_OPERATION,    /* by a handler of the interpreter */
+    METHOD_INTERPRET,    /* by the interpreter alone; ends the run */
 };
 
 struct instruction {

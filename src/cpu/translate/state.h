@@ -16,9 +16,12 @@
 struct translator;
 struct vcpu;
 
-#define JUMP_SLOTS    4096u
+#define JUMP_SLOTS    16384u
+#define BOUNCE_SIZE   64u
 #define CONTEXT_MODES 16u
-#define CONTEXT_MAX   4095u /* numbers are 1 to this: they fit an offset in a page */
+#define CONTEXT_AC    1u /* set in the number while CODE_MODE_AC is */
+#define CONTEXT_STEP  2u
+#define CONTEXT_MAX   4094u /* numbers are 2 to this + 1: they fit an offset in a page */
 
 /* Where the code for a guest address is: looked up by emitted code on every indirect branch. Two
  * addresses of one page never share a slot, so a tag has room for the context in its low 12 bits.
@@ -38,7 +41,8 @@ struct translate_state {
     uint64_t host_rsp;     /* the host's stack while the guest's stack pointer is in RSP */
     uint64_t jump_context; /* number of the present mode and address space */
     uint64_t address;      /* S0 after an event: the hva that was asked for */
-    uint64_t spill;
+    uint64_t spill, spill2;
+    uint64_t source;       /* REP MOVS: hva that is read from; for RSI alone */
     uint16_t parked_flags; /* low byte: OF; high byte: SF ZF AF PF CF as LAHF gives them */
     uint8_t xmm_live;      /* the vector registers and MXCSR are in the host's */
     uint8_t x87_live;      /* the x87 registers are in the host's */
@@ -54,8 +58,9 @@ struct translate_state {
     uint64_t lower_generation;
     bool jumps_lower; /* supervisor code of the lower half has slots */
     uint16_t context_count;
+    uint64_t jump_clears;                   /* times all slots were dropped */
     uint16_t contexts[CONTEXT_MODES][1024]; /* by mode and TLB generation; 0: none yet */
-    uint8_t bounce[64] __attribute__((aligned(64)));
+    uint8_t bounce[2 * BOUNCE_SIZE] __attribute__((aligned(BOUNCE_SIZE)));
     struct jump_slot jumps[JUMP_SLOTS];
 };
 

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Stack instructions. Functions begin and end with several of them in a row: such a run is checked
+ * once.
+ */
+#include "cpu/translate/build.h"
+#include "cpu/translate/rewrite.h"
+
+#define RUN_MAX 8
+
+static void lea(struct builder *builder, unsigned to, unsigned from, int32_t displacement)
+{
+    const struct emit_address address = {(uint8_t)from, NO_REGISTER, 0, displacement};
+    emit_memory(&builder->emitter, OPCODE_LEA, true, to, &address);
+}
+
+static void load(struct builder *builder, unsigned to, int32_t displacement)
+{
+    const struct emit_address address = {S0, NO_REGISTER, 0, displacement};
+    emit_memory(&builder->emitter, OPCODE_LOAD, true, to, &address);
+}
+
+static void store(struct builder *builder, unsigned from, int32_t displacement)
+{
+    const struct emit_address address = {S0, NO_REGISTER, 0, displacement};
+    emit_memory(&builder->emitter, OPCODE_STORE, true, from, &address);
+}
+
+/* S0 := hva of the eight bytes below the stack pointer. */
+static void push_access(struct builder *builder)
+{
+    build_free_flags(builder, builder->instruction->flags_live);
+    lea(builder, S0, GPR_RSP, -8);
+    build_access(builder, MMU_WRITE, 8);
+}
+
+static void pop_access(struct builder *builder, unsigned from)
+{
+    build_free_flags(builder, builder->instruction->flags_live);
+    emit_move(&builder->emitter, S0, from);
+    build_access(builder, MMU_READ, 8);
+}
+
+/* The register or immediate operand of a PUSH to [S0 + displacement]. */
+static void store_operand(struct builder *builder, int32_t displacement)
+{
+    struct emitter *emitter = &builder->emitter;
+    const ZydisDecodedOperand *operand = &builder->instruction->operands[0];
+    if (operand->type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+        static const uint8_t mov_s0_disp32_imm32[] = {0x49, 0xc7, 0x86};
+        emit_bytes(emitter, mov_s0_disp32_imm32, sizeof(mov_s0_disp32_imm32));
+        emit_u32(emitter, (uint32_t)displacement);
+        emit_u32(emitter, (uint32_t)operand->imm.value.s);
+        return;
+    }
+    unsigned number = guest_register(operand->reg.value);
+    if (is_stolen(number)) {
+        emit_vcpu(emitter, OPCODE_LOAD, true, S1, VCPU_REGISTER(number));
+        number = S1;
+    }
+    store(builder, number, displacement);
+}
+
+/* The register operand of a POP from [S0 + displacement]. */
+static void load_operand(struct builder *builder, int32_t displacement)
+{
+    unsigned number = guest_register(builder->instruction->operands[0].reg.value);
+    load(builder, is_stolen(number) ? S1 : number, displacement);
+    if (is_stolen(number))
+        emit_vcpu(&builder->emitter, OPCODE_STORE, true, S1, VCPU_REGISTER(number));
+}
+
+/* --- one by one --- */
+
+void build_push_spill(struct builder *builder)
+{
+    push_access(builder);
+    emit_vcpu(&builder->emitter, OPCODE_LOAD, true, S1, VCPU(translate.spill));
+    store(builder, S1, 0);
+    lea(builder, GPR_RSP, GPR_RSP, -8);
+}
+
+void build_push_return(struct builder *builder)
+{
+    const struct instruction *instruction = builder->instruction;
+    push_access(builder);
+    build_code_address(builder, S1, instruction->offset + instruction->decoded.length);
+    store(builder, S1, 0);
+    lea(builder, GPR_RSP, GPR_RSP, -8);
+}
+
+void build_push(struct builder *builder)
+{
+    const struct instruction *instruction = builder->instruction;
+    if (instruction->memory >= 0) {
+        build_load_operand(builder);
+        emit_vcpu(&builder->emitter, OPCODE_STORE, true, S0, VCPU(translate.spill));
+        build_push_spill(builder);
+        return;
+    }
+    push_access(builder);
+    store_operand(builder, 0);
+    lea(builder, GPR_RSP, GPR_RSP, -8);
+}
+
+void build_pop(struct builder *builder)
+{
+    pop_access(builder, GPR_RSP);
+    load_operand(builder, 0);
+    if (builder->instruction->operands[0].reg.value != ZYDIS_REGISTER_RSP)
+        lea(builder, GPR_RSP, GPR_RSP, 8);
+}
+
+void build_leave(struct builder *builder)
+{
+    pop_access(builder, GPR_RBP);
+    lea(builder, GPR_RSP, GPR_RBP, 8);
+    load(builder, GPR_RBP, 0);
+}
+
+/* Bytes a RET takes off the stack beside the return address. */
+static int32_t return_extra(const struct instruction *instruction)
+{
+    return instruction->decoded.operand_count_visible
+               ? (int32_t)instruction->operands[0].imm.value.u
+               : 0;
+}
+
+/* S0 := where RET goes. */
+static void pop_return(struct builder *builder)
+{
+    pop_access(builder, GPR_RSP);
+    load(builder, S0, 0);
+    lea(builder, GPR_RSP, GPR_RSP, 8 + return_extra(builder->instruction));
+}
+
+void build_return(struct builder *builder)
+{
+    pop_return(builder);
+    build_indirect(builder, 8 + return_extra(builder->instruction));
+}
+
+/* --- runs --- */
+
+static bool joins_pushes(const struct instruction *instruction)
+{
+    return instruction->method == METHOD_PUSH && instruction->memory < 0 &&
+           instruction->operands[0].reg.value != ZYDIS_REGISTER_RSP;
+}
+
+static bool joins_pops(const struct instruction *instruction)
+{
+    return instruction->method == METHOD_POP &&
+           instruction->operands[0].reg.value != ZYDIS_REGISTER_RSP;
+}
+
+/* How many instructions from the present one on make a run; the last of one of pops may be a RET.
+ */
+static unsigned run_length(const struct builder *builder)
+{
+    const struct instruction *first = builder->instruction;
+    const struct instruction *end = builder->scan->instructions + builder->scan->count;
+    const struct instruction *at = first;
+    bool pops = joins_pops(first);
+    while (at < end && at - first < RUN_MAX && (pops ? joins_pops(at) : joins_pushes(at)))
+        at++;
+    if (pops && at < end && at->method == METHOD_RETURN)
+        at++;
+    return (unsigned)(at - first);
+}
+
+static void build_run(struct builder *builder, unsigned count)
+{
+    const struct instruction *first = builder->instruction;
+    int32_t size = (int32_t)count * 8;
+    bool pops = joins_pops(first);
+    for (unsigned i = 0; i < count; i++) {
+        builder->instruction = first + i;
+        if (!pops)
+            store_operand(builder, size - 8 * ((int32_t)i + 1));
+        else if (first[i].method == METHOD_POP)
+            load_operand(builder, 8 * (int32_t)i);
+        else
+            load(builder, S0, 8 * (int32_t)i);
+    }
+    bool returns = builder->instruction->method == METHOD_RETURN;
+    int32_t extra = returns ? return_extra(builder->instruction) : 0;
+    lea(builder, GPR_RSP, GPR_RSP, pops ? size + extra : -size);
+}
+
+unsigned build_stack_run(struct builder *builder, uint32_t host)
+{
+    unsigned count = run_length(builder);
+    if (count < 2)
+        return 0;
+    const struct instruction *first = builder->instruction;
+    bool pops = joins_pops(first);
+    build_free_flags(builder, first->flags_live);
+    if (pops)
+        emit_move(&builder->emitter, S0, GPR_RSP);
+    else
+        lea(builder, S0, GPR_RSP, (int32_t)count * -8);
+    build_run_access(builder, pops ? MMU_READ : MMU_WRITE, count * 8);
+    build_run(builder, count);
+    if (first[count - 1].method == METHOD_RETURN)
+        build_indirect(builder, 8 + return_extra(&first[count - 1]));
+    for (unsigned i = 0; i < count; i++) {
+        builder->instruction = first + i;
+        build_mark(builder, host);
+    }
+    return count;
+}
