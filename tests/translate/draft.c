@@ -6,7 +6,11 @@ unsigned draft_site(struct draft *draft, enum site_kind kind)
     unsigned index = draft->translation.site_count++;
     assert_true(index < ARRAY_SIZE(draft->sites));
     draft->sites[index] = (struct site){
-        .kind = (uint8_t)kind, .index = (uint16_t)index, .translation = &draft->translation};
+        .kind = (uint8_t)kind,
+        .index = (uint16_t)index,
+        .mode = draft->translation.mode,
+        .translation = &draft->translation,
+    };
     return index;
 }
 

@@ -17,7 +17,6 @@ static bool is_forbidden(const ZydisDecodedInstruction *decoded)
     case ZYDIS_CATEGORY_PUSH:
     case ZYDIS_CATEGORY_RET:
     case ZYDIS_CATEGORY_SEGOP:
-    case ZYDIS_CATEGORY_STRINGOP:
     case ZYDIS_CATEGORY_SYSCALL:
     case ZYDIS_CATEGORY_SYSRET:
     case ZYDIS_CATEGORY_SYSTEM:
@@ -55,9 +54,45 @@ static bool field_is_good(const ZydisDecodedOperand *operand)
         return false;
     if (!(operand->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
         return true;
-    return offset == VCPU_REGISTER(GPR_R14) || offset == VCPU_REGISTER(GPR_R15) ||
-           offset == VCPU(translate.parked_flags) || offset == VCPU(translate.target) ||
-           offset == VCPU(translate.spill) || offset == VCPU(translate.rip_page);
+    static const int32_t written[] = {
+        VCPU_REGISTER(GPR_R14),
+        VCPU_REGISTER(GPR_R15),
+        VCPU(translate.parked_flags),
+        VCPU(translate.target),
+        VCPU(translate.spill),
+        VCPU(translate.rip_page),
+        VCPU(translate.source),
+        VCPU(translate.spill2),
+        VCPU(translate.jump_context),
+        VCPU(rflags),
+        VCPU(mmu_mode),
+        VCPU(code_mode),
+        VCPU(segment_bases[SEG_GS]),
+        VCPU(kernel_gs_base),
+        VCPU(segments[SEG_GS].base),
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(written); i++)
+        if (offset == written[i])
+            return true;
+    return false;
+}
+
+/* REP MOVS and REP STOS. */
+static bool is_bulk_string(const ZydisDecodedInstruction *decoded)
+{
+    switch (decoded->mnemonic) {
+    case ZYDIS_MNEMONIC_MOVSB:
+    case ZYDIS_MNEMONIC_MOVSW:
+    case ZYDIS_MNEMONIC_MOVSD:
+    case ZYDIS_MNEMONIC_MOVSQ:
+    case ZYDIS_MNEMONIC_STOSB:
+    case ZYDIS_MNEMONIC_STOSW:
+    case ZYDIS_MNEMONIC_STOSD:
+    case ZYDIS_MNEMONIC_STOSQ:
+        return decoded->attributes & ZYDIS_ATTRIB_HAS_REP;
+    default:
+        return false;
+    }
 }
 
 static const char *operand_complaint(const ZydisDecodedOperand *operand)
@@ -70,10 +105,11 @@ static const char *operand_complaint(const ZydisDecodedOperand *operand)
         return NULL;
     if (operand->mem.segment == ZYDIS_REGISTER_GS)
         return field_is_good(operand) ? NULL : "field of the vcpu";
-    bool plain =
-        operand->mem.segment != ZYDIS_REGISTER_FS && operand->mem.index == ZYDIS_REGISTER_NONE &&
-        !operand->mem.disp.has_displacement &&
-        (operand->mem.base == ZYDIS_REGISTER_R14 || operand->mem.base == ZYDIS_REGISTER_RDI);
+    bool plain = operand->mem.segment != ZYDIS_REGISTER_FS &&
+                 operand->mem.index == ZYDIS_REGISTER_NONE &&
+                 ((operand->mem.base == ZYDIS_REGISTER_R14 && operand->mem.disp.value >= 0 &&
+                   operand->mem.disp.value < (int64_t)PAGE_SIZE) ||
+                  (operand->mem.base == ZYDIS_REGISTER_RDI && !operand->mem.disp.value));
     return plain ? NULL : "memory operand";
 }
 
@@ -103,6 +139,8 @@ static const char *instruction_complaint(const struct translator *translator,
 {
     if (is_forbidden(decoded))
         return "forbidden instruction";
+    if (decoded->meta.category == ZYDIS_CATEGORY_STRINGOP)
+        return is_bulk_string(decoded) ? NULL : "string instruction";
     if (decoded->meta.category == ZYDIS_CATEGORY_UNCOND_BR ||
         decoded->meta.category == ZYDIS_CATEGORY_COND_BR)
         return jump_complaint(translator, translation, end, &operands[0]);
