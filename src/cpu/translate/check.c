@@ -376,12 +376,14 @@ static bool branch_site_check(const struct checker *checker, const struct site *
            stub->event == site - checker->translation->sites;
 }
 
-/* Where the entry of a dead translation will lead: cache.c. */
+/* The entry of a dead translation becomes a jump to the event of its first site, in one store over
+ * the first instruction of the test for requests: cache.c. */
 static bool burial_check(const struct checker *checker)
 {
     const struct translation *translation = checker->translation;
     if (!translation->site_count || translation->sites[0].kind != SITE_REQUESTS ||
-        translation->parked % ENTRY_ALIGNMENT)
+        translation->parked % ENTRY_ALIGNMENT ||
+        !sequence_is_entry(checker, translation->parked - translation->start))
         return false;
     const struct check_join *stub = join_at(checker, translation->sites[0].stub);
     return stub && stub->event == 0;

@@ -240,6 +240,8 @@ static unsigned effect_event(struct checker *checker, const struct sequence *seq
         (translation->mode & ~MODE_SINGLE) ^ (checker->state.switched ? CODE_MODE_AC : 0);
     if (kind == SITE_JUMP && translation->sites[index].mode != mode)
         return refuse(checker, CHECK_SITE);
+    if (checker->state.switched && (kind == SITE_OPERATION || kind == SITE_WINDOW))
+        return refuse(checker, CHECK_SITE); /* C would resume in code of the other mode */
     if (checker->notes[checker->at])
         checker->joins[checker->notes[checker->at]].event = (int16_t)index;
     checker->events_live[index] &= checker->state.live;
@@ -305,7 +307,7 @@ static unsigned effect_source(struct checker *checker, const struct sequence *se
 {
     struct check_state *state = &checker->state;
     (void)sequence;
-    if (!state->ranged)
+    if (!state->ranged || state->address != VALUE_HVA)
         return refuse(checker, CHECK_SIZE);
     state->source = state->ranged;
     state->ranged = 0;
@@ -326,8 +328,11 @@ static unsigned effect_pointer(struct checker *checker, const struct sequence *s
 static unsigned effect_store_string(struct checker *checker, const struct sequence *sequence,
                                     const struct compiled_sequence *compiled)
 {
-    if (checker->state.ranged != sequence->argument || !checker->state.writable)
+    const struct check_state *state = &checker->state;
+    if (state->address != VALUE_HVA || state->ranged != sequence->argument)
         return refuse(checker, CHECK_SIZE);
+    if (!state->writable)
+        return refuse(checker, CHECK_STORE);
     check_forget_range(&checker->state);
     return effect_numbers(checker, sequence, compiled);
 }
@@ -513,6 +518,13 @@ static bool sequence_is_at(const struct compiled_sequence *compiled, const uint8
             return false;
     }
     return true;
+}
+
+bool sequence_is_entry(const struct checker *checker, uint32_t offset)
+{
+    static const uint8_t test[] = {CMP_DWORD_GS_0(FIELD(requests))};
+    return offset + sizeof(test) <= checker->length &&
+           !memcmp(checker->code + offset, test, sizeof(test));
 }
 
 unsigned sequence_check(struct checker *checker)

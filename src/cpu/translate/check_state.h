@@ -95,6 +95,8 @@ bool check_note_jump(struct checker *checker, uint32_t place, const struct check
 
 /* --- check_sequence.c --- */
 void sequences_compile(struct checker *checker);
+/* Does the code at `offset` start with the test for requests? */
+bool sequence_is_entry(const struct checker *checker, uint32_t offset);
 /* Bytes of the fixed sequence at checker->at; 0: none, or a refusal in checker->rule. */
 unsigned sequence_check(struct checker *checker);
 
