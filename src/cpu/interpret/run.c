@@ -279,11 +279,13 @@ void interpret_until(struct vcpu *vcpu, bool (*until)(const struct vcpu *vcpu))
     vector_enter(vcpu);
     while (!vcpu->exception.pending && !until(vcpu) &&
            !atomic_load_explicit(&vcpu->requests, memory_order_relaxed) &&
-           vcpu->instruction_count < vcpu->instruction_budget && limit_check(vcpu)) {
+           vcpu->instruction_count < vcpu->instruction_budget) {
         if (vcpu->interrupt_shadow || vcpu->code_mode & CODE_MODE_STEP) {
-            step_one(vcpu);
+            step_one(vcpu); /* where a breakpoint comes before the limit */
             continue;
         }
+        if (!limit_check(vcpu))
+            break;
         struct block *block = block_next(vcpu, interpreter, vcpu->code_mode);
         interpreter->chain_from = NULL;
         if (!block)
