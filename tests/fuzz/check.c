@@ -38,7 +38,8 @@ static unsigned add_site(struct draft *draft, unsigned kind)
     unsigned index = draft->translation.site_count;
     if (index == SITES)
         return SITES - 1;
-    draft->sites[index] = (struct site){.kind = (uint8_t)kind, .translation = &draft->translation};
+    draft->sites[index] = (struct site){
+        .kind = (uint8_t)kind, .mode = draft->translation.mode, .translation = &draft->translation};
     draft->translation.site_count++;
     return index;
 }
