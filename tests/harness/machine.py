@@ -35,7 +35,8 @@ class Machine:
         self.clock = clock or (lambda _: time.monotonic() - self.started)
         self.changed = threading.Condition()
         self.process = subprocess.Popen(
-            self.command,
+            # It dies with this process, also when that is killed.
+            ["setpriv", "--pdeathsig", "KILL", *self.command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
