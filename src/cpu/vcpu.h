@@ -13,7 +13,7 @@
 #include "bus/bus.h"
 #include "cpu/registers.h"
 #include "cpu/tlb.h"
-#include "cpu/translate/state.h"
+#include "cpu/translate_state.h"
 #include "memory/memory.h"
 
 #include <pthread.h>
