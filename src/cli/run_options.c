@@ -260,7 +260,7 @@ const struct option_spec run_option_table[] = {
      set_engine, engine_word},
     {"engine-switch-every", "N", "let all engines take turns, N instructions each (for tests)",
      set_engine_switch_every, NULL},
-    {"code-cache", "SIZE", "most memory that translated code may take (64M)", set_code_cache, NULL},
+    {"code-cache", "SIZE", "most memory that translated code may take (128M)", set_code_cache, NULL},
     {"perf-map", NULL, "name translated code for perf in /tmp/perf-PID.map", set_perf_map, NULL},
     {"stats", NULL, "print what the engines have counted at the end; SIGUSR1 prints it at any time",
      set_stats, NULL},

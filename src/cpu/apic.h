@@ -20,6 +20,10 @@ void apic_write(struct local_apic *apic, unsigned offset, uint32_t value);
 bool apic_msr_read(struct local_apic *apic, uint32_t index, uint64_t *value);
 bool apic_msr_write(struct local_apic *apic, uint32_t index, uint64_t value);
 
+/* Takes back the paravirtual EOI that is on offer, and ends the interrupt if the guest has used it.
+ */
+void apic_withdraw_eoi(struct local_apic *apic);
+
 void apic_set_tpr(struct local_apic *apic, uint8_t tpr);
 uint8_t apic_tpr(const struct local_apic *apic);
 

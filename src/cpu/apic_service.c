@@ -44,6 +44,14 @@ static void sync_offered_eoi(struct local_apic *apic)
         service_end(apic);
 }
 
+void apic_withdraw_eoi(struct local_apic *apic)
+{
+    pthread_mutex_lock(&apic->lock);
+    if (paravirtual_eoi_used(apic->vcpu, true))
+        service_end(apic);
+    pthread_mutex_unlock(&apic->lock);
+}
+
 const uint32_t *apic_in_service(struct local_apic *apic)
 {
     sync_offered_eoi(apic);

@@ -44,7 +44,7 @@ struct engine_options {
     bool perf_map;             /* name translated code in /tmp/perf-PID.map */
 };
 extern const struct engine_options engine_options_default;
-#define CODE_CACHE_DEFAULT MIB(64)
+#define CODE_CACHE_DEFAULT MIB(128)
 #define CODE_CACHE_MIN     MIB(1)
 #define CODE_CACHE_MAX     GIB(1)
 

@@ -34,8 +34,8 @@ bool paravirtual_eoi_enable(struct paravirtual *paravirtual, uint64_t value)
 {
     if (value & EOI_RESERVED)
         return false;
-    if (paravirtual->eoi_offered)
-        offer_withdraw(paravirtual);
+    /* What the guest has ended by the old word must count before the word is gone. */
+    apic_withdraw_eoi(paravirtual->vcpu->apic);
     paravirtual->end_of_interrupt = value;
     /* Not RAM: then there is nothing to offer, as if it were off. */
     if (!guest_word(paravirtual))

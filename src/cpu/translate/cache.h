@@ -13,7 +13,7 @@
 
 #include <Zydis/Zydis.h>
 
-#define TRANSLATION_HASH  65536u
+#define TRANSLATION_HASH  262144u
 #define TRANSLATION_PAGES 16384u
 #define ENTRY_ALIGNMENT   8 /* of the parked entry: it is changed by one store when it dies */
 /* Beside CODE_MODE_*, in a translation's mode: */
