@@ -4,6 +4,7 @@
  * local APIC's EOI register; the guest clears the bit instead, and we see it when we next look at
  * what is in service. Linux Documentation/virt/kvm/x86/msr.rst, MSR_KVM_EOI_EN.
  */
+#include "cpu/apic.h"
 #include "cpu/paravirtual_private.h"
 
 #define EOI_RESERVED BIT(1)
