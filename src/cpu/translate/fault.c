@@ -57,6 +57,8 @@ static void give_up(int number)
 static void fault_handle(int number, siginfo_t *info, void *opaque)
 {
     ucontext_t *context = opaque;
+    if (number == SIGBUS)
+        give_up(number);
     struct vcpu *vcpu = (struct vcpu *)gs_base_read(); /* NOLINT(performance-no-int-to-ptr) */
     if (!vcpu) {
         give_up(number);
