@@ -148,7 +148,7 @@ static bool parse(struct run *run, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    struct run run = {.engine = "all", .cpu = CPU_MODEL_DEFAULT, .seed = 1, .cases = 500000};
+    struct run run = {.engine = "all", .cpu = CPU_MODEL_DEFAULT, .seed = 1, .cases = 1000000};
     struct error error = {0};
     const char *cases = getenv("NACRE_TEST_CASES"); /* sanitizer builds: fewer */
     if (cases)
