@@ -11,6 +11,8 @@
 #include "cpu/mmu.h"
 #include "cpu/vcpu.h"
 
+#include <sanitizer/lsan_interface.h>
+
 enum mode { MODE_REAL, MODE_PROTECTED, MODE_LONG, MODE_LONG_USER, MODE_COUNT };
 
 enum {
@@ -44,6 +46,8 @@ static struct target *target_create(void)
     target->vcpu =
         vcpu_create(&target->group, &target->bus, cpu_model_find(CPU_MODEL_DEFAULT), &error);
     fuzz_require(target->vcpu != NULL, &error);
+    /* A vcpu lies in mapped memory, where the leak checker does not look for pointers by itself. */
+    __lsan_register_root_region(target->vcpu, sizeof(*target->vcpu));
     target->vcpu->engine = &engine_interpret;
     fuzz_require(engine_interpret.create(target->vcpu, &error) == 0, &error);
     return target;

@@ -165,9 +165,13 @@ static int take(struct qcow2 *qcow2, uint64_t cluster)
     return count_write(qcow2, cluster, 1);
 }
 
+/* Clusters behind the file's end that a damaged image may say are in use before it is given up. */
+#define ROW_TRIES_MAX 1024u
+
 static int take_row(struct qcow2 *qcow2, uint64_t wanted, uint64_t *first)
 {
     uint64_t count;
+    unsigned tries = 0;
     int result;
     do {
         *first = qcow2->file_clusters;
@@ -175,6 +179,11 @@ static int take_row(struct qcow2 *qcow2, uint64_t wanted, uint64_t *first)
         for (count = 0; count < wanted && result == 0; count += result == 0)
             result = take(qcow2, *first + count);
         /* A block came in between: again behind it. Nobody has seen what was taken. */
+        if (result > 0)
+            note_used(qcow2, *first + count + 1);
+        if (result > 0 && ++tries > ROW_TRIES_MAX)
+            result = metadata_corrupt(qcow2, "clusters behind the file's end are in use",
+                                      *first << qcow2->cluster_bits);
         while (result && count && count_write(qcow2, *first + count - 1, 0) == 0)
             count--;
     } while (result > 0);
