@@ -148,11 +148,9 @@ static bool parse(struct run *run, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    struct run run = {.engine = "all", .cpu = CPU_MODEL_DEFAULT, .seed = 1, .cases = 1000000};
+    struct run run = {.engine = "all", .cpu = CPU_MODEL_DEFAULT, .seed = 1, .cases = 500000};
     struct error error = {0};
     const char *cases = getenv("NACRE_TEST_CASES"); /* sanitizer builds: fewer */
-    if (cases)
-        run.cases = strtoull(cases, NULL, 0);
     catalogue_create();
     if (!parse(&run, argc, argv)) {
         fprintf(stderr, "differential: wrong arguments; there are --engine NAME|all, --seed S, "
@@ -160,6 +158,8 @@ int main(int argc, char **argv)
         groups_print();
         return 2;
     }
+    if (cases && strtoull(cases, NULL, 0) < run.cases)
+        run.cases = strtoull(cases, NULL, 0);
     /* The host's signal handlers pass on what is an engine's. */
     if (make_machines(&run, &error) < 0 || host_create(&error) < 0) {
         fprintf(stderr, "differential: %s\n", error.message);
