@@ -27,12 +27,18 @@ static unsigned jump_index(uint64_t gva)
     return (gva ^ gva >> PAGE_SHIFT) & (JUMP_SLOTS - 1);
 }
 
+/* A tag that no address matches in this slot: a context touches the low 12 bits alone, so whatever
+ * it is, the address would have the index's highest bit the other way round. */
+static uint64_t empty_tag(unsigned index)
+{
+    return index ^ JUMP_SLOTS / 2;
+}
+
 void jump_clear(struct vcpu *vcpu)
 {
     struct translate_state *state = &vcpu->translate;
-    /* Context 0 is nobody's, and any other would have chosen another slot for this tag. */
     for (unsigned i = 0; i < JUMP_SLOTS; i++)
-        state->jumps[i].tag = i;
+        state->jumps[i].tag = empty_tag(i);
     state->jump_clears++;
     memset(state->contexts, 0, sizeof(state->contexts));
     state->context_count = 0;
@@ -79,7 +85,7 @@ const struct jump_slot *jump_find(const struct vcpu *vcpu, uint64_t gva)
 
 void jump_forget(struct vcpu *vcpu, uint64_t gva)
 {
-    vcpu->translate.jumps[jump_index(gva)].tag = jump_index(gva);
+    vcpu->translate.jumps[jump_index(gva)].tag = empty_tag(jump_index(gva));
 }
 
 void jump_add(struct vcpu *vcpu, uint64_t gva, const struct translation *translation)
