@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Putting the machine together, and its life: threads, reset, power-off. */
+/* Putting the machine together. Its life is in lifecycle.c. */
 #include "vm/vm.h"
 
 #include "base/clock.h"
@@ -9,50 +9,15 @@
 #include "cpu/apic.h"
 #include "cpu/mmu.h"
 #include "device/hpet.h"
-#include "vm/threads.h"
-#include "vm/vm_devices.h"
+#include "vm/vm_private.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct vm {
-    struct vm_config config;
-    struct loop *loop;
-    struct log *log;
-    struct boot_files files;
-    struct memory *memory;
-    struct bus bus;
-    bool bus_ready;
-    struct vcpu_group group;
-    struct vm_devices devices;
-    struct vcpu_threads threads;
-    atomic_int power_request; /* enum bus_power + 1, 0: none */
-    enum vm_end end;
-    char report[1600];
-    pthread_mutex_t report_lock;
-    void (*ended)(void *opaque);
-    void *ended_opaque;
-};
-
 static void message_sink(void *opaque, uint64_t address, uint32_t data)
 {
     apic_deliver_message(opaque, address, data);
-}
-
-static void vm_power_posted(void *opaque);
-
-/* Any thread: the request is carried out on the loop's thread, with the vcpus stopped. */
-static void power_sink(void *opaque, enum bus_power request)
-{
-    struct vm *vm = opaque;
-    int none = 0;
-    if (!atomic_compare_exchange_strong(&vm->power_request, &none, (int)request + 1))
-        return;
-    loop_post(vm->loop, vm_power_posted, vm);
-    /* Nothing more of the guest is wanted: the thread that asked leaves at its next look. */
-    for (unsigned i = 0; i < vm->group.count; i++)
-        vcpu_request(vm->group.vcpus[i], VCPU_REQUEST_STOP);
 }
 
 static void trace_access(void *opaque, const struct bus_region *region, enum bus_space space,
@@ -149,9 +114,7 @@ static void enter_kernel(struct vcpu *vcpu, const struct boot_entry *entry)
     vcpu_update_mode(vcpu);
 }
 
-/* Kernel, tables, BARs, registers: what a power-on or reset with a direct kernel boot amounts to.
- */
-static int load_guest(struct vm *vm, struct error *error)
+int vm_load_guest(struct vm *vm, struct error *error)
 {
     struct boot_entry entry;
     int result = boot_load(&vm->config.boot, &vm->files, vm->memory, &entry, error);
@@ -178,7 +141,7 @@ static int build(struct vm *vm, struct error *error)
     if (result < 0)
         return result;
     vm->bus_ready = true;
-    vm->bus.power_sink = power_sink;
+    vm->bus.power_sink = vm_power_sink;
     vm->bus.power_opaque = vm;
     if (trace_wants(vm->config.trace, TRACE_PORT | TRACE_MMIO)) {
         vm->bus.trace = trace_access;
@@ -191,7 +154,7 @@ static int build(struct vm *vm, struct error *error)
     result = create_vcpus(vm, error);
     if (result == 0)
         result = vm_devices_create(&vm->devices, &vm->config, &vm->bus, error);
-    return result == 0 ? load_guest(vm, error) : result;
+    return result == 0 ? vm_load_guest(vm, error) : result;
 }
 
 struct vm *vm_create(const struct vm_config *config, struct loop *loop, struct log *log,
@@ -213,132 +176,6 @@ struct vm *vm_create(const struct vm_config *config, struct loop *loop, struct l
     return vm;
 }
 
-/* --- vcpu threads --- */
-
-static void report(struct vm *vm, struct vcpu *vcpu, const char *what)
-{
-    char registers[1200];
-    vcpu_describe(vcpu, registers, sizeof(registers));
-    pthread_mutex_lock(&vm->report_lock);
-    snprintf(vm->report, sizeof(vm->report), "vcpu %u: %s\n%s", vcpu->index, what, registers);
-    pthread_mutex_unlock(&vm->report_lock);
-}
-
-static void vm_finish(struct vm *vm, enum vm_end end)
-{
-    if (vm->end == VM_END_NONE)
-        vm->end = end;
-    if (vm->ended)
-        vm->ended(vm->ended_opaque);
-}
-
-static void vm_triple_fault(void *opaque)
-{
-    vm_finish(opaque, VM_END_TRIPLE_FAULT);
-}
-
-static void vm_engine_failed(void *opaque)
-{
-    vm_finish(opaque, VM_END_ERROR);
-}
-
-static const char *exit_name(enum vcpu_exit exit)
-{
-    static const char *const names[] = {
-        [VCPU_EXIT_NONE] = "none",         [VCPU_EXIT_HALT] = "halt",
-        [VCPU_EXIT_SHUTDOWN] = "shutdown", [VCPU_EXIT_SWITCH] = "switch",
-        [VCPU_EXIT_DEBUG] = "debug",       [VCPU_EXIT_ERROR] = "error",
-    };
-    return names[exit];
-}
-
-/* True while the thread shall go on. */
-static bool handle_exit(struct vm *vm, struct vcpu *vcpu, enum vcpu_exit exit)
-{
-    if (trace_wants(vm->config.trace, TRACE_EXITS))
-        trace_print(vm->config.trace, TRACE_EXITS, "vcpu %u %s at 0x%llx", vcpu->index,
-                    exit_name(exit), (unsigned long long)vcpu->rip);
-    switch (exit) {
-    case VCPU_EXIT_HALT:
-        vcpu_wait(vcpu);
-        return true;
-    case VCPU_EXIT_SWITCH:
-        engine_switch(vcpu);
-        return true;
-    case VCPU_EXIT_SHUTDOWN:
-        report(vm, vcpu, "triple fault");
-        loop_post(vm->loop, vm_triple_fault, vm);
-        return false;
-    case VCPU_EXIT_ERROR:
-        report(vm, vcpu, vcpu->error.message);
-        loop_post(vm->loop, vm_engine_failed, vm);
-        return false;
-    default:
-        return true;
-    }
-}
-
-static bool vm_step(void *opaque, struct vcpu *vcpu)
-{
-    struct vm *vm = opaque;
-    return handle_exit(vm, vcpu, vcpu->engine->run(vcpu));
-}
-
-int vm_start(struct vm *vm, void (*ended)(void *opaque), void *opaque, struct error *error)
-{
-    vm->ended = ended;
-    vm->ended_opaque = opaque;
-    vm->threads = (struct vcpu_threads){
-        .group = &vm->group, .guard = vm->config.guard, .step = vm_step, .opaque = vm};
-    int result = vcpu_threads_create(&vm->threads, error);
-    if (result == 0)
-        vcpu_threads_resume(&vm->threads);
-    return result;
-}
-
-static int reset(struct vm *vm, struct error *error)
-{
-    bus_reset_devices(&vm->bus);
-    for (unsigned i = 0; i < vm->group.count; i++) {
-        vcpu_reset(vm->group.vcpus[i], false);
-        engine_invalidate(vm->group.vcpus[i], ~UINT64_C(0));
-    }
-    int result = load_guest(vm, error);
-    if (result == 0)
-        vcpu_threads_resume(&vm->threads);
-    return result;
-}
-
-static const char *const power_names[] = {[BUS_POWER_OFF] = "power-off",
-                                          [BUS_POWER_RESET] = "a reset",
-                                          [BUS_POWER_PANIC] = "an end after its panic"};
-
-/* On the loop's thread. */
-static void vm_power_posted(void *opaque)
-{
-    struct vm *vm = opaque;
-    struct error error = {0};
-    int request = atomic_load(&vm->power_request) - 1;
-    log_message(vm->log, LOG_DEBUG, "the guest asks for %s", power_names[request]);
-    vcpu_threads_pause(&vm->threads);
-    atomic_store(&vm->power_request, 0);
-    if (request == BUS_POWER_PANIC) {
-        snprintf(vm->report, sizeof(vm->report), "the guest's kernel has panicked");
-        vm_finish(vm, VM_END_PANIC);
-    } else if (request == BUS_POWER_OFF || vm->config.no_reboot) {
-        vm_finish(vm, VM_END_POWER_OFF);
-    } else if (reset(vm, &error) < 0) {
-        snprintf(vm->report, sizeof(vm->report), "reboot: %s", error.message);
-        vm_finish(vm, VM_END_ERROR);
-    }
-}
-
-void vm_stop(struct vm *vm)
-{
-    vcpu_threads_pause(&vm->threads);
-    vm_finish(vm, VM_END_STOPPED);
-}
-
 void vm_destroy(struct vm *vm)
 {
     if (!vm)
@@ -355,16 +192,6 @@ void vm_destroy(struct vm *vm)
     boot_files_close(&vm->files);
     pthread_mutex_destroy(&vm->report_lock);
     free(vm);
-}
-
-enum vm_end vm_end(const struct vm *vm)
-{
-    return vm->end;
-}
-
-const char *vm_report(const struct vm *vm)
-{
-    return vm->report;
 }
 
 void vm_press_power(struct vm *vm)

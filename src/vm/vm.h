@@ -57,6 +57,13 @@ void vm_destroy(struct vm *vm);
  * over. */
 int vm_start(struct vm *vm, void (*ended)(void *opaque), void *opaque, struct error *error);
 
+/* No vcpu runs from here on, until vm_resume(). Time goes on. On the loop's thread; twice is as
+ * once. */
+void vm_pause(struct vm *vm);
+void vm_resume(struct vm *vm);
+/* As the reset button does; a paused VM stays paused. On the loop's thread. -errno with *error: the
+ * VM cannot go on. */
+int vm_reset(struct vm *vm, struct error *error);
 /* Ends the VM from outside. On the loop's thread. */
 void vm_stop(struct vm *vm);
 enum vm_end vm_end(const struct vm *vm);

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of vm/ know of a machine, and nobody else. */
+#ifndef NACRE_VM_VM_PRIVATE_H
+#define NACRE_VM_VM_PRIVATE_H
+
+#include "vm/threads.h"
+#include "vm/vm.h"
+#include "vm/vm_devices.h"
+
+struct vm {
+    struct vm_config config;
+    struct loop *loop;
+    struct log *log;
+    struct boot_files files;
+    struct memory *memory;
+    struct bus bus;
+    bool bus_ready;
+    struct vcpu_group group;
+    struct vm_devices devices;
+    struct vcpu_threads threads;
+    atomic_int power_request; /* enum bus_power + 1, 0: none */
+    enum vm_end end;
+    bool paused; /* by vm_pause(); loop's thread */
+    char report[1600];
+    pthread_mutex_t report_lock;
+    void (*ended)(void *opaque);
+    void *ended_opaque;
+};
+
+/* Kernel, tables, BARs, registers: what a power-on or reset with a direct kernel boot amounts to.
+ * -errno with *error. */
+int vm_load_guest(struct vm *vm, struct error *error);
+/* The bus's power_sink. */
+void vm_power_sink(void *opaque, enum bus_power request);
+
+#endif
