@@ -5,26 +5,30 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 static void *map_anonymous(uint64_t size, int protection)
 {
     return mmap(NULL, size, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 }
 
-/* Lays the memfd over the reservation, low part and high part. */
-static int memory_map(struct memory *memory, struct error *error)
+/* Lays RAM over a part of the reservation: from offset of an image, or zeroes. */
+static bool map_part(uint8_t *place, uint64_t size, int image, uint64_t offset)
+{
+    int flags = MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE | (image < 0 ? MAP_ANONYMOUS : 0);
+    return !size ||
+           mmap(place, size, PROT_READ | PROT_WRITE, flags, image, (off_t)offset) != MAP_FAILED;
+}
+
+/* image: -1 for none. */
+static int memory_map(struct memory *memory, int image, struct error *error)
 {
     uint8_t *base = map_anonymous(memory->end, PROT_NONE);
     if (base == MAP_FAILED)
         return error_set(error, errno, "guest memory: cannot reserve addresses: %s",
                          strerror(errno));
     memory->base = base;
-    const int protection = PROT_READ | PROT_WRITE;
-    const int flags = MAP_SHARED | MAP_FIXED | MAP_NORESERVE;
-    if (mmap(base, memory->low_size, protection, flags, memory->fd, 0) == MAP_FAILED ||
-        (memory->high_size && mmap(base + MEMORY_HIGH_START, memory->high_size, protection, flags,
-                                   memory->fd, (off_t)memory->low_size) == MAP_FAILED))
+    if (!map_part(base, memory->low_size, image, 0) ||
+        !map_part(base + MEMORY_HIGH_START, memory->high_size, image, memory->low_size))
         return error_set(error, errno, "guest memory: cannot map %llu MiB: %s; try less --memory",
                          (unsigned long long)((memory->low_size + memory->high_size) >> 20),
                          strerror(errno));
@@ -37,6 +41,11 @@ static int memory_map(struct memory *memory, struct error *error)
 }
 
 struct memory *memory_create(uint64_t size, struct error *error)
+{
+    return memory_open_image(-1, size, error);
+}
+
+struct memory *memory_open_image(int image, uint64_t size, struct error *error)
 {
     if (size < MEMORY_SIZE_MIN || size > MEMORY_SIZE_MAX || size % PAGE_SIZE) {
         error_set(error, EINVAL, "guest memory of %llu bytes: must be 1M to 1024G in whole pages",
@@ -51,14 +60,7 @@ struct memory *memory_create(uint64_t size, struct error *error)
     memory->low_size = size < MEMORY_LOW_MAX ? size : MEMORY_LOW_MAX;
     memory->high_size = size - memory->low_size;
     memory->end = memory->high_size ? MEMORY_HIGH_START + memory->high_size : memory->low_size;
-    memory->fd = memfd_create("nacre-ram", MFD_CLOEXEC);
-    if (memory->fd < 0 || ftruncate(memory->fd, (off_t)size) < 0) {
-        error_set(error, errno, "guest memory: cannot create %llu MiB: %s",
-                  (unsigned long long)(size >> 20), strerror(errno));
-        memory_destroy(memory);
-        return NULL;
-    }
-    if (memory_map(memory, error) < 0) {
+    if (memory_map(memory, image, error) < 0) {
         memory_destroy(memory);
         return NULL;
     }
@@ -73,8 +75,6 @@ void memory_destroy(struct memory *memory)
         munmap((void *)memory->page_flags, memory->end >> PAGE_SHIFT);
     if (memory->base)
         munmap(memory->base, memory->end);
-    if (memory->fd >= 0)
-        close(memory->fd);
     free(memory);
 }
 

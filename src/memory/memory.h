@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Guest RAM. One memfd holds it; the host maps it so that a guest physical address is a plain
- * offset: hva = memory->base + gpa, with a hole of no access where the guest has no RAM.
+ * Guest RAM: private memory of this process, mapped so that a guest physical address is a plain
+ * offset: hva = memory->base + gpa, with a hole of no access where the guest has no RAM. Why it is
+ * private: docs/decisions/snapshots.md.
  *
  *   0 ................ low_size          RAM below the PCI hole (at most 3 GiB)
  *   low_size ......... 4 GiB             hole: devices, firmware, APICs
@@ -43,17 +44,23 @@ struct memory_observer {
 };
 
 struct memory {
-    uint8_t *base;      /* hva of gpa 0 */
-    uint64_t low_size;  /* bytes of RAM from gpa 0 */
-    uint64_t high_size; /* bytes of RAM from gpa 4 GiB */
-    uint64_t end;       /* first gpa past all RAM: size of the reservation */
-    int fd;             /* the memfd; offset 0 is gpa 0, the high part follows the low one */
+    uint8_t *base;                     /* hva of gpa 0 */
+    uint64_t low_size;                 /* bytes of RAM from gpa 0 */
+    uint64_t high_size;                /* bytes of RAM from gpa 4 GiB */
+    uint64_t end;                      /* first gpa past all RAM: size of the reservation */
     _Atomic uint8_t *page_flags;       /* one byte a page, indexed by gpa >> PAGE_SHIFT */
     struct memory_observer *observers; /* fixed before the first vcpu runs */
 };
 
 /* size: bytes, a multiple of 4096 from 1 MiB to 1 TiB. NULL with *error on failure. */
 struct memory *memory_create(uint64_t size, struct error *error);
+/*
+ * As memory_create, with what memory_write_image() wrote to a file in it, which the caller may
+ * close then. A page is read when it is touched and copied when it is written; the file must stay
+ * as it is for as long. Processes that open one file share what none of them has written. -1: no
+ * image.
+ */
+struct memory *memory_open_image(int image, uint64_t size, struct error *error);
 void memory_destroy(struct memory *memory);
 void memory_add_observer(struct memory *memory, struct memory_observer *observer);
 void memory_remove_observer(struct memory *memory, struct memory_observer *observer);
