@@ -24,4 +24,11 @@ struct device {
     struct device *next;
 };
 
+/* All vcpus are stopped, here and below; on the loop's thread or before it runs. buffer:
+ * state_size(device->state) bytes. */
+void device_save(struct device *device, uint8_t *buffer);
+/* -EINVAL with *error when the state is not such a device's; the device must be reset then. */
+int device_load(struct device *device, uint32_t version, const uint8_t *buffer, size_t length,
+                struct error *error);
+
 #endif

@@ -5,6 +5,8 @@
  */
 #include "bus/pci_private.h"
 
+#include <errno.h>
+
 #define ISA_IRQ_COUNT 16
 
 unsigned pci_intx_wire(const struct pci_device *device)
@@ -83,4 +85,14 @@ unsigned pci_firmware_irq(unsigned wire)
 {
     static const uint8_t irqs[WIRE_COUNT] = {10, 10, 11, 11};
     return irqs[wire % WIRE_COUNT];
+}
+
+/* The interrupt controllers have the levels of their inputs in their own state. */
+int pci_intx_after_load(struct pci_bus *bus, struct error *error)
+{
+    for (unsigned wire = 0; wire < WIRE_COUNT; wire++)
+        if (bus->isa_irqs[wire] >= ISA_IRQ_COUNT)
+            return error_set(error, EINVAL, "state of %s: no such interrupt: file damaged",
+                             bus->device.name);
+    return 0;
 }

@@ -99,6 +99,14 @@ void pci_msix_reset(struct pci_device *device)
     pthread_mutex_unlock(&msix->lock);
 }
 
+/* Nothing that is pending was let through when it was saved: so nothing is sent. */
+void pci_msix_after_load(struct pci_device *device)
+{
+    struct pci_msix *msix = &device->msix;
+    if (msix->count)
+        msix->control = message_control(device);
+}
+
 void pci_msix_destroy(struct pci_device *device)
 {
     if (device->msix.count)
@@ -140,11 +148,10 @@ static void msix_write(void *opaque, uint64_t offset, uint64_t value, unsigned s
 static const struct bus_ops msix_ops = {msix_read, msix_write};
 
 static const struct state_field msix_fields[] = {
-    STATE_FIELD(struct pci_msix, control),
     STATE_ARRAY(struct pci_msix, table),
     STATE_ARRAY(struct pci_msix, pending),
 };
-const struct state_table pci_msix_state = STATE_TABLE("msix", 1, msix_fields);
+const struct state_table pci_msix_state = STATE_TABLE("msix", 2, msix_fields);
 
 _Static_assert(PENDING_OFFSET == PCI_MSIX_MAX * ENTRY_WORDS * sizeof(uint32_t),
                "a full table ends where the pending bits begin");

@@ -9,6 +9,7 @@
 #define BAR_64BIT 4u
 
 #define ADDRESS_ENABLE BIT(31)
+#define ADDRESS_BITS   0x80fffffcu /* that can be written */
 
 /* --- BARs --- */
 
@@ -115,7 +116,7 @@ static void address_write(void *opaque, uint64_t offset, uint64_t value, unsigne
     struct pci_bus *bus = opaque;
     if (size == 4 && offset == 0) {
         pthread_mutex_lock(&bus->lock);
-        bus->address = (uint32_t)value & 0x80fffffc;
+        bus->address = (uint32_t)value & ADDRESS_BITS;
         pthread_mutex_unlock(&bus->lock);
     } else if (size == 1 && offset == RESET_CONTROL_OFFSET && value & RESET_CPU) {
         bus_power(bus->bus, BUS_POWER_RESET);
@@ -287,7 +288,18 @@ static void pci_destroy(struct device *device)
     free(bus);
 }
 
-static const struct device_ops pci_ops = {.reset = pci_reset, .destroy = pci_destroy};
+static int pci_bus_after_load(struct device *device, struct error *error)
+{
+    struct pci_bus *bus = (struct pci_bus *)device;
+    bus->address &= ADDRESS_BITS;
+    return pci_intx_after_load(bus, error);
+}
+
+static const struct device_ops pci_ops = {
+    .reset = pci_reset,
+    .destroy = pci_destroy,
+    .after_load = pci_bus_after_load,
+};
 static const struct state_field bus_fields[] = {
     STATE_FIELD(struct pci_bus, address),
     STATE_ARRAY(struct pci_bus, intx_count),
@@ -295,12 +307,35 @@ static const struct state_field bus_fields[] = {
 };
 static const struct state_table bus_state = STATE_TABLE("pci-bus", 2, bus_fields);
 static const struct state_field device_fields[] = {
-    STATE_BLOB(struct pci_device, config),
+    STATE_BLOB(struct pci_device, saved_config),
     STATE_FIELD(struct pci_device, intx_wanted),
     STATE_FIELD(struct pci_device, intx_driven),
     STATE_NESTED(struct pci_device, msix, &pci_msix_state),
 };
-const struct state_table pci_device_state = STATE_TABLE("pci-device", 2, device_fields);
+const struct state_table pci_device_state = STATE_TABLE("pci-device", 3, device_fields);
+
+void pci_before_save(struct pci_device *device)
+{
+    pthread_mutex_lock(&device->bus->lock);
+    memcpy(device->saved_config, device->config, PCI_CONFIG_SIZE);
+    pthread_mutex_unlock(&device->bus->lock);
+}
+
+/* Only what a guest may write comes from the state; the rest is what the device is. */
+int pci_after_load(struct pci_device *device, struct error *error)
+{
+    uint8_t *config = device->config;
+    if (memcmp(device->saved_config + CONFIG_VENDOR, config + CONFIG_VENDOR, 4) != 0)
+        return error_set(error, EINVAL, "state of %s: made with another device in its place",
+                         device->device.name);
+    pthread_mutex_lock(&device->bus->lock);
+    for (unsigned i = 0; i < PCI_CONFIG_SIZE; i++)
+        config[i] ^= (config[i] ^ device->saved_config[i]) & device->writable[i];
+    bars_update(device);
+    pthread_mutex_unlock(&device->bus->lock);
+    pci_msix_after_load(device);
+    return 0;
+}
 
 struct pci_bus *pci_bus_create(struct bus *bus, struct error *error)
 {

@@ -42,7 +42,8 @@ struct pci_device {
     struct pci_bus *bus;
     uint8_t slot, function;
     uint8_t config[PCI_CONFIG_SIZE];
-    uint8_t writable[PCI_CONFIG_SIZE]; /* bits the guest may change */
+    uint8_t saved_config[PCI_CONFIG_SIZE]; /* the copy that is saved and loaded */
+    uint8_t writable[PCI_CONFIG_SIZE];     /* bits the guest may change */
     struct pci_bar bars[PCI_BAR_COUNT];
     struct pci_msix msix;
     uint8_t capability_lengths[PCI_CONFIG_SIZE / 4];
@@ -112,7 +113,11 @@ void pci_assign_resources(struct pci_bus *bus);
 
 struct bus *pci_device_bus(const struct pci_device *device);
 
-/* State table of struct pci_device: nest it in the table of the struct that embeds it. */
+/* State table of struct pci_device: nest it in the table of the struct that embeds it, and call
+ * these from the struct's operations of the same names. */
 extern const struct state_table pci_device_state;
+void pci_before_save(struct pci_device *device);
+/* Maps the BARs where the guest had them. -EINVAL with *error: it is another device. */
+int pci_after_load(struct pci_device *device, struct error *error);
 
 #endif

@@ -48,10 +48,12 @@ struct pci_bus {
 void pci_intx_command_written(struct pci_device *device);
 bool pci_intx_wanted(struct pci_device *device);
 unsigned pci_intx_wire(const struct pci_device *device);
+int pci_intx_after_load(struct pci_bus *bus, struct error *error);
 
 /* msix.c: configuration bytes were written; the device was reset. */
 void pci_msix_config_written(struct pci_device *device);
 void pci_msix_reset(struct pci_device *device);
+void pci_msix_after_load(struct pci_device *device);
 extern const struct state_table pci_msix_state;
 
 #endif

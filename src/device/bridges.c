@@ -72,7 +72,23 @@ static void bridge_destroy(struct device *device)
     free(device);
 }
 
-static const struct device_ops bridge_ops = {.reset = bridge_reset, .destroy = bridge_destroy};
+static void bridge_before_save(struct device *device)
+{
+    pci_before_save(&((struct bridge *)device)->pci);
+}
+
+/* Where the wires are routed is in the PCI bus's state. */
+static int bridge_after_load(struct device *device, struct error *error)
+{
+    return pci_after_load(&((struct bridge *)device)->pci, error);
+}
+
+static const struct device_ops bridge_ops = {
+    .reset = bridge_reset,
+    .destroy = bridge_destroy,
+    .before_save = bridge_before_save,
+    .after_load = bridge_after_load,
+};
 static const struct state_field bridge_fields[] = {
     STATE_NESTED(struct bridge, pci, &pci_device_state),
 };

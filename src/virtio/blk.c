@@ -274,6 +274,17 @@ static void destroy(struct virtio_device *virtio)
     free(virtio);
 }
 
+static int config_loaded(struct virtio_device *virtio, const uint8_t *saved, struct error *error)
+{
+    uint64_t was = load_le(saved + CONFIG_CAPACITY, 8);
+    uint64_t is = load_le(virtio->config + CONFIG_CAPACITY, 8);
+    if (was == is)
+        return 0;
+    return error_set(error, EINVAL,
+                     "state of %s: had %llu sectors, the image has %llu: not its image",
+                     virtio->pci.device.name, (unsigned long long)was, (unsigned long long)is);
+}
+
 static const struct virtio_ops blk_ops = {
     .type = TYPE_BLOCK,
     .class_code = 0x010000,
@@ -282,6 +293,7 @@ static const struct virtio_ops blk_ops = {
     .process = process,
     .busy = busy,
     .drain = drain,
+    .config_loaded = config_loaded,
     .destroy = destroy,
 };
 static const struct state_field fields[] = {

@@ -91,11 +91,21 @@ static void destroy(struct virtio_device *virtio)
     free(device);
 }
 
+/* A driver that was told sizes keeps what it knows when the other end has none now. */
+static int config_loaded(struct virtio_device *virtio, const uint8_t *saved, struct error *error)
+{
+    if (!(virtio->features & FEATURE_SIZE))
+        memcpy(virtio->config, saved, sizeof(virtio->config));
+    virtio->features |= virtio->driver_features & FEATURE_SIZE;
+    return 0;
+}
+
 static const struct virtio_ops console_ops = {
     .type = TYPE_CONSOLE,
     .class_code = 0x078000, /* a simple communication controller of another kind */
     .queue_count = 2,
     .process = process,
+    .config_loaded = config_loaded,
     .destroy = destroy,
 };
 static const struct state_field fields[] = {

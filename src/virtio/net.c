@@ -15,6 +15,7 @@
 #define HEADER_SIZE    12 /* struct virtio_net_hdr with num_buffers */
 #define HEADER_BUFFERS 10
 #define CONFIG_MAC     0
+#define MAC_SIZE       6
 #define CONFIG_STATUS  6
 #define STATUS_LINK_UP 1
 #define BUFFERS_MAX    64 /* one frame's mergeable buffers */
@@ -127,12 +128,20 @@ static void destroy(struct virtio_device *virtio)
     free(net);
 }
 
+/* The guest keeps the address that it knows. */
+static int config_loaded(struct virtio_device *virtio, const uint8_t *saved, struct error *error)
+{
+    memcpy(virtio->config + CONFIG_MAC, saved + CONFIG_MAC, MAC_SIZE);
+    return 0;
+}
+
 static const struct virtio_ops net_ops = {
     .type = TYPE_NET,
     .class_code = 0x020000,
     .queue_count = 2,
     .features = FEATURE_MAC | FEATURE_MERGE | FEATURE_STATUS,
     .process = process,
+    .config_loaded = config_loaded,
     .destroy = destroy,
 };
 static const struct state_field fields[] = {
@@ -143,7 +152,7 @@ static const struct state_table net_state = STATE_TABLE("virtio-net", 1, fields)
 int virtio_net_create(struct pci_bus *bus, struct frame_backend *backend, unsigned index,
                       struct error *error)
 {
-    const uint8_t mac[6] = {0x52, 0x54, 0x00, 0x6e, 0x61, (uint8_t)(0x10 + index)};
+    const uint8_t mac[MAC_SIZE] = {0x52, 0x54, 0x00, 0x6e, 0x61, (uint8_t)(0x10 + index)};
     struct virtio_net *net = calloc(1, sizeof(*net));
     if (!net)
         return error_set(error, ENOMEM, "virtio-net: out of memory");

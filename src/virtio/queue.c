@@ -162,3 +162,8 @@ static const struct state_field fields[] = {
     STATE_FIELD(struct virtqueue, event_index),
 };
 const struct state_table virtqueue_state = STATE_TABLE("virtqueue", 1, fields);
+
+bool virtqueue_loaded(const struct virtqueue *queue)
+{
+    return queue->size && queue->size <= VIRTQUEUE_SIZE_MAX && !(queue->size & (queue->size - 1));
+}

@@ -54,5 +54,7 @@ void virtqueue_want_notification(struct virtqueue *queue, struct memory *memory)
 void vector_note_write(struct memory *memory, const struct iovec *vector, unsigned count);
 
 extern const struct state_table virtqueue_state;
+/* False: what was loaded can be no queue. */
+bool virtqueue_loaded(const struct virtqueue *queue);
 
 #endif

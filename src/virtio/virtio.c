@@ -21,7 +21,6 @@
 #define STATUS_NEEDS_RESET 64u
 #define ISR_QUEUE          1u
 #define ISR_CONFIG         2u
-#define NO_VECTOR          0xffff
 #define PCI_COMMAND_END    6 /* configuration bytes up to the command register */
 
 enum capability_type {
@@ -61,7 +60,7 @@ struct memory *virtio_memory(const struct virtio_device *device)
 static void signal_driver(struct virtio_device *device, uint16_t vector, uint8_t isr)
 {
     if (pci_msix_enabled(&device->pci)) {
-        if (vector != NO_VECTOR)
+        if (vector != VIRTIO_NO_VECTOR)
             pci_msix_send(&device->pci, vector);
         return;
     }
@@ -132,7 +131,7 @@ static void process_notified(void *opaque)
     pthread_mutex_unlock(&device->lock);
 }
 
-static void notify(struct virtio_device *device, unsigned queue)
+void virtio_notify(struct virtio_device *device, unsigned queue)
 {
     if (queue >= device->ops->queue_count)
         return;
@@ -150,7 +149,7 @@ static void device_reset(struct virtio_device *device)
     device->driver_features = 0;
     device->queue_select = 0;
     device->device_feature_select = device->driver_feature_select = 0;
-    device->config_vector = NO_VECTOR;
+    device->config_vector = VIRTIO_NO_VECTOR;
     for (unsigned i = 0; i < VIRTIO_QUEUES_MAX; i++)
         virtqueue_reset(&device->queues[i]);
     pci_set_intx(&device->pci, 0);
@@ -183,7 +182,7 @@ static uint32_t feature_word(uint64_t features, uint32_t select)
 static void common_image(const struct virtio_device *device, uint8_t *image)
 {
     bool there = device->queue_select < device->ops->queue_count;
-    const struct virtqueue none = {.vector = NO_VECTOR};
+    const struct virtqueue none = {.vector = VIRTIO_NO_VECTOR};
     const struct virtqueue *queue = there ? &device->queues[device->queue_select] : &none;
     store_le(image + COMMON_DEVICE_FEATURE_SELECT, device->device_feature_select, 4);
     store_le(image + COMMON_DEVICE_FEATURE,
@@ -227,9 +226,9 @@ static void write_driver_feature(struct virtio_device *device, uint32_t value)
     device->driver_features |= (uint64_t)value << shift;
 }
 
-static uint16_t valid_vector(const struct virtio_device *device, uint64_t value)
+uint16_t virtio_valid_vector(const struct virtio_device *device, uint64_t value)
 {
-    return value < device->pci.msix.count ? (uint16_t)value : NO_VECTOR;
+    return value < device->pci.msix.count ? (uint16_t)value : VIRTIO_NO_VECTOR;
 }
 
 /* Replaces four bytes, or all eight, of a ring address. */
@@ -249,7 +248,7 @@ static void write_queue(struct virtio_device *device, unsigned offset, uint64_t 
         return;
     struct virtqueue *queue = &device->queues[device->queue_select];
     if (offset == COMMON_QUEUE_VECTOR) {
-        queue->vector = valid_vector(device, value);
+        queue->vector = virtio_valid_vector(device, value);
         return;
     }
     if (queue->enabled)
@@ -283,7 +282,7 @@ static void common_write(struct virtio_device *device, unsigned offset, uint64_t
         write_driver_feature(device, (uint32_t)value);
         break;
     case COMMON_CONFIG_VECTOR:
-        device->config_vector = valid_vector(device, value);
+        device->config_vector = virtio_valid_vector(device, value);
         break;
     case COMMON_STATUS:
         write_status(device, (uint8_t)value);
@@ -323,7 +322,7 @@ static void registers_write(void *opaque, uint64_t offset, uint64_t value, unsig
 {
     struct virtio_device *device = opaque;
     if (offset >= OFFSET_NOTIFY) {
-        notify(device, (unsigned)(offset - OFFSET_NOTIFY) / NOTIFY_MULTIPLIER);
+        virtio_notify(device, (unsigned)(offset - OFFSET_NOTIFY) / NOTIFY_MULTIPLIER);
         return;
     }
     pthread_mutex_lock(&device->lock);
@@ -369,7 +368,7 @@ static void config_written(struct pci_device *pci, unsigned offset, unsigned siz
     /* What was offered while the device was not allowed to read memory still waits. */
     if (offset < PCI_COMMAND_END && pci_bus_master(pci))
         for (unsigned i = 0; i < device->ops->queue_count; i++)
-            notify(device, i);
+            virtio_notify(device, i);
     if (!is_access_data(device, offset) || !access_window(pci, &window, &length))
         return;
     registers_write(device, window, load_le(pci->config + device->access_capability + 16, length),
@@ -425,8 +424,12 @@ static void virtio_destroy(struct device *device)
     virtio->ops->destroy(virtio);
 }
 
-static const struct device_ops virtio_device_ops = {.reset = virtio_reset,
-                                                    .destroy = virtio_destroy};
+static const struct device_ops virtio_device_ops = {
+    .reset = virtio_reset,
+    .destroy = virtio_destroy,
+    .before_save = virtio_before_save,
+    .after_load = virtio_after_load,
+};
 
 void virtio_release(struct virtio_device *device)
 {
@@ -467,18 +470,3 @@ int virtio_add(struct pci_bus *bus, struct virtio_device *device, const char *na
     device_reset(device);
     return pci_add_msix(&device->pci, BAR_MSIX, ops->queue_count + 1, error);
 }
-
-static const struct state_field fields[] = {
-    STATE_NESTED(struct virtio_device, pci, &pci_device_state),
-    STATE_FIELD(struct virtio_device, driver_features),
-    STATE_FIELD(struct virtio_device, device_feature_select),
-    STATE_FIELD(struct virtio_device, driver_feature_select),
-    STATE_FIELD(struct virtio_device, queue_select),
-    STATE_FIELD(struct virtio_device, config_vector),
-    STATE_FIELD(struct virtio_device, status),
-    STATE_FIELD(struct virtio_device, isr),
-    STATE_FIELD(struct virtio_device, config_generation),
-    STATE_STRUCT_ARRAY(struct virtio_device, queues, &virtqueue_state),
-    STATE_BLOB(struct virtio_device, config),
-};
-const struct state_table virtio_device_state = STATE_TABLE("virtio", 1, fields);

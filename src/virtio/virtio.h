@@ -30,6 +30,9 @@ struct virtio_ops {
     bool (*busy)(const struct virtio_device *device);
     /* Loop thread, lock not held: waits for them. Optional, goes with busy. */
     void (*drain)(struct virtio_device *device);
+    /* The device's configuration in a state just loaded: takes from it what the driver relies on.
+     * -EINVAL with *error: the device cannot be that one. Optional: nothing. */
+    int (*config_loaded)(struct virtio_device *device, const uint8_t *saved, struct error *error);
     void (*destroy)(struct virtio_device *device);
 };
 
@@ -45,7 +48,8 @@ struct virtio_device {
     bool resetting;            /* asked for; takes effect when no request is in flight any more */
     uint8_t config_generation; /* counts changes of config */
     struct virtqueue queues[VIRTIO_QUEUES_MAX];
-    uint8_t config[VIRTIO_CONFIG_MAX]; /* device-specific, read-only for the driver */
+    uint8_t config[VIRTIO_CONFIG_MAX];       /* device-specific, read-only for the driver */
+    uint8_t saved_config[VIRTIO_CONFIG_MAX]; /* the copy that is saved and loaded */
     unsigned config_size;
     unsigned access_capability; /* config offset of the PCI configuration access capability */
     atomic_uint notified;       /* bit n: queue n waits for the loop */
@@ -73,6 +77,16 @@ void virtio_config_changed(struct virtio_device *device);
 /* The driver broke a rule: DEVICE_NEEDS_RESET, and nothing more until it resets. §2.1.2 */
 void virtio_break(struct virtio_device *device, const char *why);
 
+/* The driver has rung a queue's bell. Any thread. */
+void virtio_notify(struct virtio_device *device, unsigned queue);
+#define VIRTIO_NO_VECTOR 0xffff
+/* An MSI-X vector as the driver named it; VIRTIO_NO_VECTOR when there is none of that number. */
+uint16_t virtio_valid_vector(const struct virtio_device *device, uint64_t value);
+
+/* state.c: the state table of struct virtio_device, and struct device_ops of every virtio device.
+ */
 extern const struct state_table virtio_device_state;
+void virtio_before_save(struct device *device);
+int virtio_after_load(struct device *device, struct error *error);
 
 #endif

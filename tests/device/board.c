@@ -95,9 +95,7 @@ uint8_t *board_save(struct board *board, const char *name)
 {
     struct device *device = device_find(board, name);
     uint8_t *saved = malloc(state_size(device->state));
-    if (device->ops->before_save)
-        device->ops->before_save(device);
-    state_save(device->state, device, saved);
+    device_save(device, saved);
     return saved;
 }
 
@@ -105,10 +103,8 @@ int board_load(struct board *board, const char *name, uint8_t *saved)
 {
     struct error error = {0};
     struct device *device = device_find(board, name);
-    int result = state_load(device->state, device->state->version, device, saved,
-                            state_size(device->state), &error);
-    if (result == 0 && device->ops->after_load)
-        result = device->ops->after_load(device, &error);
+    int result =
+        device_load(device, device->state->version, saved, state_size(device->state), &error);
     free(saved);
     return result;
 }

@@ -102,14 +102,10 @@ static void do_state(struct machine *machine, struct fuzz_input *input)
         device = device->next;
     size_t size = state_size(device->state);
     uint8_t *state = malloc(size);
-    if (device->ops->before_save)
-        device->ops->before_save(device);
-    state_save(device->state, device, state);
+    device_save(device, state);
     for (uint64_t i = fuzz_take_integer(input, 1) % 16; i; i--)
         state[fuzz_take_integer(input, 2) % size] = (uint8_t)fuzz_take_integer(input, 1);
-    int result = state_load(device->state, device->state->version, device, state, size, &error);
-    fuzz_require(result == 0, &error);
-    if (device->ops->after_load && device->ops->after_load(device, &error) < 0)
+    if (device_load(device, device->state->version, state, size, &error) < 0)
         device->ops->reset(device);
     free(state);
 }
