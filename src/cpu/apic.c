@@ -74,7 +74,7 @@ void apic_reset(struct local_apic *apic, bool init)
     apic->error_status = apic->error_pending = 0;
     apic->command = 0;
     apic->initial_count = apic->divide = 0;
-    apic->timer_start_ns = apic->timer_deadline_ns = apic->tsc_deadline = 0;
+    apic->timer_deadline_ns = apic->tsc_deadline = 0;
     atomic_store(&apic->waiting, false);
     pthread_mutex_unlock(&apic->lock);
 }
@@ -351,24 +351,3 @@ bool apic_msr_write(struct local_apic *apic, uint32_t index, uint64_t value)
     apic_write(apic, offset, (uint32_t)value);
     return true;
 }
-
-static const struct state_field apic_fields[] = {
-    STATE_ARRAY(struct local_apic, isr),
-    STATE_ARRAY(struct local_apic, tmr),
-    STATE_ARRAY(struct local_apic, irr),
-    STATE_ARRAY(struct local_apic, lvt),
-    STATE_FIELD(struct local_apic, tpr),
-    STATE_FIELD(struct local_apic, spurious),
-    STATE_FIELD(struct local_apic, logical),
-    STATE_FIELD(struct local_apic, format),
-    STATE_FIELD(struct local_apic, error_status),
-    STATE_FIELD(struct local_apic, error_pending),
-    STATE_FIELD(struct local_apic, command),
-    STATE_FIELD(struct local_apic, initial_count),
-    STATE_FIELD(struct local_apic, divide),
-    STATE_FIELD(struct local_apic, timer_start_ns),
-    STATE_FIELD(struct local_apic, timer_deadline_ns),
-    STATE_FIELD(struct local_apic, tsc_deadline),
-    STATE_FIELD(struct local_apic, lint0_level),
-};
-const struct state_table apic_state = STATE_TABLE("local-apic", 1, apic_fields);

@@ -42,5 +42,9 @@ void apic_inject(struct local_apic *apic, uint8_t vector, bool level);
 void apic_set_lint0(void *opaque, unsigned number, int level);
 
 extern const struct state_table apic_state;
+/* With all vcpus stopped. The time that a timer has left is kept, not the host's time of its end.
+ */
+void apic_before_save(struct local_apic *apic);
+void apic_after_load(struct local_apic *apic);
 
 #endif

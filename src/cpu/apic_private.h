@@ -63,8 +63,8 @@ struct local_apic {
     /* timer */
     struct loop_timer *timer;
     uint32_t initial_count, divide;
-    uint64_t timer_start_ns;    /* when the running count began */
     uint64_t timer_deadline_ns; /* 0: not running */
+    uint64_t timer_left_ns;     /* the same from now on, as it is saved; 0: not running */
     uint64_t tsc_deadline;
 };
 
@@ -90,6 +90,8 @@ void apic_send(struct local_apic *apic, uint32_t command, uint32_t destination);
 void apic_timer_expired(void *opaque);
 uint32_t apic_timer_count(const struct local_apic *apic);
 void apic_timer_mode_changed(struct local_apic *apic);
+void apic_timer_before_save(struct local_apic *apic);
+void apic_timer_after_load(struct local_apic *apic);
 void apic_timer_start(struct local_apic *apic, uint32_t count);
 void apic_timer_divide(struct local_apic *apic, uint32_t value);
 void apic_timer_tsc_deadline(struct local_apic *apic, uint64_t tsc);

@@ -5,6 +5,8 @@
 #include "cpu/apic_private.h"
 #include "cpu/control.h"
 
+#define TIMER_MAX_NS (UINT64_C(1) << 62) /* more than any count or deadline that matters */
+
 static uint64_t timer_divisor(const struct local_apic *apic)
 {
     unsigned code = (apic->divide & 3) | (apic->divide >> 1 & 4);
@@ -50,8 +52,7 @@ void apic_timer_start(struct local_apic *apic, uint32_t count)
     pthread_mutex_lock(&apic->lock);
     if (!timer_is(apic, LVT_TIMER_TSC_DEADLINE)) {
         apic->initial_count = count;
-        apic->timer_start_ns = clock_monotonic_ns();
-        apic->timer_deadline_ns = count ? apic->timer_start_ns + timer_period_ns(apic) : 0;
+        apic->timer_deadline_ns = count ? clock_monotonic_ns() + timer_period_ns(apic) : 0;
         timer_arm(apic);
     }
     pthread_mutex_unlock(&apic->lock);
@@ -73,6 +74,24 @@ void apic_timer_tsc_deadline(struct local_apic *apic, uint64_t tsc)
         timer_arm(apic);
     }
     pthread_mutex_unlock(&apic->lock);
+}
+
+void apic_timer_before_save(struct local_apic *apic)
+{
+    uint64_t now = clock_monotonic_ns(), deadline = apic->timer_deadline_ns;
+    apic->timer_left_ns = 0;
+    if (deadline)
+        apic->timer_left_ns = deadline > now ? deadline - now : 1;
+}
+
+void apic_timer_after_load(struct local_apic *apic)
+{
+    uint64_t left = apic->timer_left_ns;
+    apic->timer_deadline_ns = 0;
+    if (left)
+        apic->timer_deadline_ns =
+            clock_monotonic_ns() + (left < TIMER_MAX_NS ? left : TIMER_MAX_NS);
+    timer_arm(apic);
 }
 
 /* On the event loop's thread. A period that was missed altogether is skipped, without drift. */

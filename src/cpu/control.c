@@ -55,11 +55,16 @@ static bool uses_pdptes(uint64_t cr0, uint64_t cr4, uint64_t efer)
     return cr0 & CR0_PG && cr4 & CR4_PAE && !(efer & EFER_LME);
 }
 
+static bool cr0_valid(uint64_t value)
+{
+    return !(value >> 32) && (!(value & CR0_PG) || value & CR0_PE) &&
+           (!(value & CR0_NW) || value & CR0_CD);
+}
+
 bool control_write_cr0(struct vcpu *vcpu, uint64_t value)
 {
     uint64_t old = vcpu->cr0;
-    if (value >> 32 || (value & CR0_PG && !(value & CR0_PE)) ||
-        (value & CR0_NW && !(value & CR0_CD)))
+    if (!cr0_valid(value))
         return raise_error(vcpu, VECTOR_GP, 0);
     value = (value & CR0_DEFINED) | CR0_ET;
     bool paging_on = value & CR0_PG && !(old & CR0_PG);
@@ -136,12 +141,17 @@ bool control_write_cr8(struct vcpu *vcpu, uint64_t value)
 }
 
 /* Combinations that XSETBV refuses. APM vol. 2 §11.5.2 */
-bool control_write_xcr0(struct vcpu *vcpu, uint64_t value)
+static bool xcr0_valid(const struct vcpu *vcpu, uint64_t value)
 {
     const uint64_t avx512 = XSTATE_OPMASK | XSTATE_ZMM_HI256 | XSTATE_HI16_ZMM;
-    if (value & ~vcpu->model->xcr0_supported || !(value & XSTATE_X87) ||
-        (value & XSTATE_AVX && !(value & XSTATE_SSE)) ||
-        (value & avx512 && ((value & avx512) != avx512 || !(value & XSTATE_AVX))))
+    return !(value & ~vcpu->model->xcr0_supported) && value & XSTATE_X87 &&
+           (!(value & XSTATE_AVX) || value & XSTATE_SSE) &&
+           (!(value & avx512) || ((value & avx512) == avx512 && value & XSTATE_AVX));
+}
+
+bool control_write_xcr0(struct vcpu *vcpu, uint64_t value)
+{
+    if (!xcr0_valid(vcpu, value))
         return raise_error(vcpu, VECTOR_GP, 0);
     vcpu->xcr0 = value;
     return true;
@@ -195,6 +205,21 @@ void control_write_rflags(struct vcpu *vcpu, uint64_t value, uint64_t mask)
         vcpu_update_mode(vcpu);
     if (changed & RFLAGS_IF)
         vcpu_recheck_interrupts(vcpu);
+}
+
+bool control_loaded(const struct vcpu *vcpu)
+{
+    uint64_t cr0 = vcpu->cr0, cr4 = vcpu->cr4, efer = vcpu->efer, rflags = vcpu->rflags;
+    bool long_mode = cr0 & CR0_PG && efer & EFER_LME;
+    bool virtual_8086 = rflags & RFLAGS_VM;
+    /* A model without XSAVE has nothing in XCR0 but what a reset puts there. */
+    bool xcr0 = vcpu->xcr0 == XSTATE_X87 || xcr0_valid(vcpu, vcpu->xcr0);
+    return cr0_valid(cr0) && !(cr0 & ~CR0_DEFINED) && !(cr4 & ~cr4_allowed(vcpu->model)) && xcr0 &&
+           !(efer & ~efer_allowed(vcpu->model)) && long_mode == !!(efer & EFER_LMA) &&
+           (!long_mode || cr4 & CR4_PAE) && (!(cr4 & CR4_PCIDE) || long_mode) && vcpu->cr8 <= 15 &&
+           rflags & RFLAGS_FIXED && !(rflags & ~RFLAGS_DEFINED) &&
+           (!virtual_8086 || (cr0 & CR0_PE && !long_mode && vcpu->cpl == 3)) &&
+           (cr0 & CR0_PE || !vcpu->cpl);
 }
 
 uint64_t tsc_read(const struct vcpu *vcpu)

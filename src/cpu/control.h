@@ -23,8 +23,15 @@ void control_write_rflags(struct vcpu *vcpu, uint64_t value, uint64_t mask);
  * §5.2.3 */
 bool control_load_pdptes(struct vcpu *vcpu);
 
+/* False: no instruction leads to what is in the control registers, EFER, XCR0 and RFLAGS: a state
+ * was loaded that is damaged, or of another model. */
+bool control_loaded(const struct vcpu *vcpu);
+
 bool msr_read(struct vcpu *vcpu, uint32_t index, uint64_t *value);
 bool msr_write(struct vcpu *vcpu, uint32_t index, uint64_t value);
+
+/* EFER bits that the model has. */
+uint64_t efer_allowed(const struct cpu_model *model);
 
 /*
  * Guest time-stamp counter now. It ticks once a nanosecond (TSC_HZ), the same on every vcpu, and so

@@ -58,11 +58,15 @@ static bool write_refused(struct vcpu *vcpu, uint32_t index, uint64_t value)
     return false;
 }
 
+uint64_t efer_allowed(const struct cpu_model *model)
+{
+    uint64_t automatic_ibrs = model->leaf80000021_eax & BIT(8) ? BIT(21) : 0;
+    return EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE | automatic_ibrs;
+}
+
 static bool write_efer(struct vcpu *vcpu, uint32_t index, uint64_t value)
 {
-    const uint64_t automatic_ibrs = vcpu->model->leaf80000021_eax & BIT(8) ? BIT(21) : 0;
-    const uint64_t allowed = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE | automatic_ibrs;
-    if (value & ~allowed)
+    if (value & ~efer_allowed(vcpu->model))
         return false;
     if ((value ^ vcpu->efer) & EFER_LME && vcpu->cr0 & CR0_PG)
         return false;

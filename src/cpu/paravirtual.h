@@ -32,5 +32,6 @@ void paravirtual_eoi_offer(struct vcpu *vcpu);
 bool paravirtual_eoi_used(struct vcpu *vcpu, bool withdraw);
 
 extern const struct state_table paravirtual_state;
+void paravirtual_after_load(struct paravirtual *paravirtual);
 
 #endif

@@ -63,3 +63,12 @@ bool paravirtual_eoi_used(struct vcpu *vcpu, bool withdraw)
         return false;
     return !offer_withdraw(paravirtual);
 }
+
+void paravirtual_after_load(struct paravirtual *paravirtual)
+{
+    paravirtual->accounted = (struct time_split){0}; /* the host's time, and perhaps another's */
+    if (!(paravirtual->end_of_interrupt & PARAVIRTUAL_ENABLE) || !guest_word(paravirtual)) {
+        paravirtual->end_of_interrupt = 0;
+        paravirtual->eoi_offered = false;
+    }
+}

@@ -249,5 +249,9 @@ static inline unsigned vcpu_iopl(const struct vcpu *vcpu)
 }
 
 extern const struct state_table vcpu_state;
+/* All vcpus are stopped. The local APIC's and the paravirtual interface's states go with it: load
+ * them before this is called. -EINVAL with *error; the vcpu must be reset then. */
+void vcpu_before_save(struct vcpu *vcpu);
+int vcpu_after_load(struct vcpu *vcpu, struct error *error);
 
 #endif
