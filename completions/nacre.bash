@@ -8,6 +8,7 @@ _nacre()
         case $before in
         --kernel) COMPREPLY=($(compgen -f -- "$word")); return ;;
         --initrd) COMPREPLY=($(compgen -f -- "$word")); return ;;
+        --firmware) COMPREPLY=($(compgen -W 'bios uefi' -- "$word")); return ;;
         --cpu) COMPREPLY=($(compgen -W 'x86-64-v2 x86-64-v1' -- "$word")); return ;;
         --disk) COMPREPLY=($(compgen -f -- "$word")); return ;;
         --serial) COMPREPLY=($(compgen -W 'stdio pty unix: file: none' -- "$word")); return ;;
@@ -22,7 +23,7 @@ _nacre()
         --backing) COMPREPLY=($(compgen -f -- "$word")); return ;;
         esac
         case ${COMP_WORDS[1]} in
-        run) words='--kernel --initrd --append --cpus --memory --cpu --disk --net --serial --console --engine --engine-switch-every --code-cache --perf-map --stats --trace --trace-file --log-level --log-file --name --jail --no-hpet --no-reboot --quiet --help' ;;
+        run) words='--kernel --initrd --firmware --append --cpus --memory --cpu --disk --net --serial --console --debug-console --engine --engine-switch-every --code-cache --perf-map --stats --trace --trace-file --log-level --log-file --name --jail --no-hpet --no-reboot --quiet --help' ;;
         image) words='create info check map convert resize commit rebase snapshot --format --backing --backing-format --cluster-size --refcount-bits --lazy-refcounts --qcow2-version --replace --format --format --repair --format --format --target-format --replace --quiet --format --shrink --format --quiet --format --backing --backing-format --unsafe --quiet --help'; files=-f ;;
         doctor) words='--help' ;;
         completion) words='--help' ;;

@@ -66,4 +66,15 @@ static inline void store_le(void *bytes, uint64_t value, unsigned size)
     memcpy(bytes, &value, size);
 }
 
+/* The same, big-endian. */
+static inline uint64_t load_be(const void *bytes, unsigned size)
+{
+    return __builtin_bswap64(load_le(bytes, size)) >> (64 - 8 * size);
+}
+
+static inline void store_be(void *bytes, uint64_t value, unsigned size)
+{
+    store_le(bytes, __builtin_bswap64(value) >> (64 - 8 * size), size);
+}
+
 #endif

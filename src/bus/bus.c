@@ -246,3 +246,9 @@ void bus_power(struct bus *bus, enum bus_power request)
     if (bus->power_sink)
         bus->power_sink(bus->power_opaque, request);
 }
+
+void bus_mapping_changed(struct bus *bus)
+{
+    if (bus->mapping_sink)
+        bus->mapping_sink(bus->mapping_opaque);
+}

@@ -69,6 +69,8 @@ struct bus {
     void *eoi_opaque;
     void (*power_sink)(void *opaque, enum bus_power request);
     void *power_opaque;
+    void (*mapping_sink)(void *opaque); /* to the TLBs */
+    void *mapping_opaque;
 
     /* Trace of accesses (--trace mmio,port); NULL when off. value is what was read or written. */
     void (*trace)(void *opaque, const struct bus_region *region, enum bus_space space,
@@ -109,5 +111,8 @@ struct irq_line bus_gsi(struct bus *bus, unsigned number);
 void bus_message(struct bus *bus, uint64_t address, uint32_t data);
 void bus_eoi(struct bus *bus, uint8_t vector);
 void bus_power(struct bus *bus, enum bus_power request);
+/* RAM has become ROM or the reverse: the CPUs forget what they have cached of any page. Any thread;
+ * they do so before the next branch. */
+void bus_mapping_changed(struct bus *bus);
 
 #endif

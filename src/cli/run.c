@@ -15,7 +15,7 @@
 struct session {
     struct loop *loop;
     struct jail *jail; /* NULL: none */
-    struct console *serial, *console;
+    struct console *serial, *console, *debug_console;
     struct vm *vm;
     struct log log;
     struct trace trace;
@@ -52,6 +52,7 @@ static void restore_consoles(struct session *session)
 {
     console_restore(session->serial);
     console_restore(session->console);
+    console_restore(session->debug_console);
 }
 
 /* Stops the process, with the terminal as the shell knows it, until SIGCONT. */
@@ -61,6 +62,7 @@ static void suspend(struct session *session)
     raise(SIGSTOP);
     console_take_again(session->serial);
     console_take_again(session->console);
+    console_take_again(session->debug_console);
 }
 
 static void size_changed(struct session *session)
@@ -108,16 +110,22 @@ static int create_consoles(struct session *session, struct run_options *options,
     int result = create_console(session, &options->serial, &session->serial, error);
     if (result == 0)
         result = create_console(session, &options->console, &session->console, error);
+    if (result == 0)
+        result = create_console(session, &options->debug_console, &session->debug_console, error);
     options->vm.serial = session->serial;
     options->vm.console = session->console;
+    options->vm.debug_console = session->debug_console;
     return result;
 }
 
 /* Only when nothing else is wrong: this empties a file and changes the terminal's mode. */
 static int connect_consoles(struct session *session, struct error *error)
 {
-    int result = session->serial ? console_connect(session->serial, error) : 0;
-    return result == 0 && session->console ? console_connect(session->console, error) : result;
+    struct console *consoles[] = {session->serial, session->console, session->debug_console};
+    int result = 0;
+    for (unsigned i = 0; result == 0 && i < ARRAY_SIZE(consoles); i++)
+        result = consoles[i] ? console_connect(consoles[i], error) : 0;
+    return result;
 }
 
 static int exit_code_of(struct session *session)
@@ -212,6 +220,7 @@ static void session_close(struct session *session)
     vm_destroy(session->vm);
     console_destroy(session->serial);
     console_destroy(session->console);
+    console_destroy(session->debug_console);
     signals_unwatch(session->signals);
     loop_destroy(session->loop);
     trace_close(&session->trace);
@@ -247,7 +256,7 @@ static int run(int argc, char **argv)
 const struct command command_run = {
     .name = "run",
     .summary = "boot a kernel in a virtual machine, in the foreground",
-    .usage = "--kernel FILE [OPTION...]",
+    .usage = "--kernel FILE|--firmware bios|uefi [OPTION...]",
     .examples =
         "  nacre run --kernel vmlinuz --initrd initrd.img --append \"console=ttyS0\"\n"
         "  nacre run --kernel vmlinuz --initrd initrd.img --append \"console=hvc0\" \\\n"

@@ -29,6 +29,7 @@ int run_jail_create(const struct run_options *options, struct log *log, struct j
     }
     look_at_console(&config, &options->serial, &config.sockets[0]);
     look_at_console(&config, &options->console, &config.sockets[1]);
+    look_at_console(&config, &options->debug_console, &config.sockets[2]);
     *jail = jail_create(&config, error);
     return *jail ? 0 : -error->code;
 }

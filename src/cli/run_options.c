@@ -16,6 +16,12 @@ static int set_kernel(void *target, const char *text, struct error *error)
     return 0;
 }
 
+static int set_firmware(void *target, const char *text, struct error *error)
+{
+    firmware_parse(text, &((struct run_options *)target)->vm.firmware);
+    return 0;
+}
+
 static int set_initrd(void *target, const char *text, struct error *error)
 {
     ((struct run_options *)target)->vm.boot.initrd = text;
@@ -123,15 +129,46 @@ static int set_console(void *target, const char *text, struct error *error)
     return console_parse("console", (char *)text, &options->console, error);
 }
 
+static int set_debug_console(void *target, const char *text, struct error *error)
+{
+    struct run_options *options = target;
+    return console_parse("debug-console", (char *)text, &options->debug_console, error);
+}
+
+/* The terminal goes to the serial port unless another wants it; only one can have it. */
+static int settle_consoles(struct run_options *options, struct error *error)
+{
+    const struct console_config *consoles[] = {&options->serial, &options->console,
+                                               &options->debug_console};
+    const struct console_config *owner = NULL;
+    for (unsigned i = 0; i < ARRAY_SIZE(consoles); i++) {
+        if (!console_is_stdio(consoles[i]))
+            continue;
+        if (owner)
+            return error_set(error, EINVAL,
+                             "--%s stdio: --%s has the terminal already; give it another end",
+                             consoles[i]->option, owner->option);
+        owner = consoles[i];
+    }
+    if (!options->serial_chosen && !owner)
+        console_parse("serial", (char[]){"stdio"}, &options->serial, error);
+    return 0;
+}
+
 int run_options_settle(struct run_options *options, struct error *error)
 {
-    if (!options->vm.boot.kernel)
-        return error_set(error, EINVAL, "--kernel: is missing; say what to boot");
-    if (!options->serial_chosen && !console_is_stdio(&options->console))
-        console_parse("serial", (char[]){"stdio"}, &options->serial, error);
-    if (console_is_stdio(&options->serial) && console_is_stdio(&options->console))
+    const bool firmware = options->vm.firmware.image, kernel = options->vm.boot.kernel;
+    if (!firmware && !kernel)
+        return error_set(
+            error, EINVAL,
+            "--kernel: is missing; say what to boot, or boot from disk with --firmware");
+    if (firmware && kernel)
         return error_set(error, EINVAL,
-                         "--console stdio: --serial has the terminal already; give it another end");
+                         "--kernel %s: is booted without firmware; leave out --firmware",
+                         options->vm.boot.kernel);
+    int result = settle_consoles(options, error);
+    if (result < 0)
+        return result;
     options->vm.engine = engine_choose(options->engine, error);
     if (!options->vm.engine)
         return -EINVAL;
@@ -238,8 +275,11 @@ static int set_quiet(void *target, const char *text, struct error *error)
 }
 
 const struct option_spec run_option_table[] = {
-    {"kernel", "FILE", "Linux bzImage or PVH ELF kernel to boot (required)", set_kernel, NULL},
+    {"kernel", "FILE", "Linux bzImage or PVH ELF kernel to boot, without firmware", set_kernel,
+     NULL},
     {"initrd", "FILE", "initial RAM disk", set_initrd, NULL},
+    {"firmware", FIRMWARE_SYNTAX, "boot as a PC does: SeaBIOS, OVMF or another ROM image",
+     set_firmware, firmware_word},
     {"append", "TEXT", "the kernel's command line", set_append, NULL},
     {"cpus", "N", "number of vcpus, 1 to 16 (1)", set_cpus, NULL},
     {"memory", "SIZE", "guest memory, as 512M or 2G (512M)", set_memory, NULL},
@@ -256,6 +296,8 @@ const struct option_spec run_option_table[] = {
     {"console", "WHERE",
      "virtio console (hvc0), the same places (none; with stdio, no serial port)", set_console,
      NULL},
+    {"debug-console", "WHERE", "the firmware's own messages (port 0x402), the same places (none)",
+     set_debug_console, NULL},
     {"engine", "NAME", "what runs the guest's code: auto (default), a name, or help to list them",
      set_engine, engine_word},
     {"engine-switch-every", "N", "let all engines take turns, N instructions each (for tests)",

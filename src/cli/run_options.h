@@ -9,7 +9,7 @@
 
 struct run_options {
     struct vm_config vm;
-    struct console_config serial, console;
+    struct console_config serial, console, debug_console;
     bool serial_chosen;
     const char *engine; /* NULL: auto */
     bool stats;         /* print what the engines have counted at the end */

@@ -119,9 +119,7 @@ static void target_read(struct vcpu *vcpu, const struct target *target, uint8_t 
 static enum mmu_status target_write(struct vcpu *vcpu, const struct target *target,
                                     const uint8_t *bytes, unsigned size)
 {
-    if (target->hva) {
-        if (target->page_flags & MEMORY_PAGE_ROM)
-            return MMU_OK;
+    if (target->hva && !(target->page_flags & MEMORY_PAGE_ROM)) {
         copy_once(target->hva, bytes, size);
         /* Whoever marks the page from now on reads the new bytes; who did before is told. */
         atomic_thread_fence(memory_order_seq_cst);

@@ -1,15 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The chips every PC guest looks for: Intel 440FX host bridge (data sheet 290549), PIIX3 ISA bridge
- * (290550) and PIIX4's power management function. Only their configuration space matters here, and
- * in it only PIIX3's PIRQRC registers do something: they route the INTx wires to the 8259s.
+ * (290550) and PIIX4's power management function. Only their configuration space matters here. In
+ * it the host bridge's PAM registers choose between ROM and RAM, and PIIX3's PIRQRC registers route
+ * the INTx wires to the 8259s.
  */
 #include "device/bridges.h"
+
+#include "device/shadow.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
 #define VENDOR_INTEL 0x8086
+#define VENDOR_VIRTUAL                                                         \
+    0x1af4 /* by whose subsystem ids firmware knows a virtual machine's bridge \
+            */
+
+/* PAM: 440FX data sheet §3.2.12. The first register has the last 64 KiB in its upper half; each
+ * other has two blocks of 16 KiB. */
+#define PAM_FIRST    0x59
+#define PAM_LAST     0x5f
+#define PAM_BLOCKS   12 /* in pairs from the second register on */
+#define PAM_ALL_RAM  0x33
+#define PAM_TOP_ONLY 4 /* shift of the first register's field */
 
 /* PIRQRC: PIIX3 data sheet §2.2.4. */
 #define PIRQ_ROUTE      0x60
@@ -24,6 +38,10 @@ struct bridge_model {
     int slot, function;
     unsigned writable_first, writable_last; /* chip-specific registers that keep what is written */
     uint8_t initial;                        /* what each of them holds at first */
+    struct {
+        uint8_t offset, value;
+    } constant; /* one that does not */
+    bool has_shadow;
     void (*config_written)(struct pci_device *device, unsigned offset, unsigned size);
     void (*configure)(struct pci_device *device);
 };
@@ -31,7 +49,29 @@ struct bridge_model {
 struct bridge {
     struct pci_device pci;
     const struct bridge_model *model;
+    struct shadow *shadow;
 };
+
+static void pam_written(struct pci_device *device, unsigned offset, unsigned size)
+{
+    struct bridge *bridge = container_of(device, struct bridge, pci);
+    const uint8_t *pam = device->config + PAM_FIRST;
+    const uint8_t both = SHADOW_READ | SHADOW_WRITE;
+    uint8_t attributes[SHADOW_BLOCKS];
+    if (offset > PAM_LAST || offset + size <= PAM_FIRST)
+        return;
+    for (unsigned block = 0; block < SHADOW_BLOCKS; block++)
+        attributes[block] = both & (block < PAM_BLOCKS ? pam[1 + block / 2] >> block % 2 * 4
+                                                       : pam[0] >> PAM_TOP_ONLY);
+    shadow_set(bridge->shadow, attributes);
+}
+
+/* What firmware does: RAM everywhere. */
+static void pam_configure(struct pci_device *device)
+{
+    memset(device->config + PAM_FIRST, PAM_ALL_RAM, PAM_LAST - PAM_FIRST + 1);
+    pam_written(device, PAM_FIRST, 1);
+}
 
 static void pirq_written(struct pci_device *device, unsigned offset, unsigned size)
 {
@@ -96,9 +136,12 @@ static const struct state_table bridge_state = STATE_TABLE("bridge", 1, bridge_f
 
 static const struct bridge_model bridges[] = {
     {.name = "i440fx",
-     .identity = {VENDOR_INTEL, 0x1237, 0, 0, 2, 0x060000, 0},
-     .writable_first = 0x59, /* PAM */
-     .writable_last = 0x5f},
+     .identity = {VENDOR_INTEL, 0x1237, VENDOR_VIRTUAL, 0x1100, 2, 0x060000, 0},
+     .writable_first = PAM_FIRST,
+     .writable_last = PAM_LAST,
+     .has_shadow = true,
+     .config_written = pam_written,
+     .configure = pam_configure},
     {.name = "piix3",
      .identity = {VENDOR_INTEL, 0x7000, 0, 0, 0, 0x060100, 0},
      .slot = 1,
@@ -112,7 +155,9 @@ static const struct bridge_model bridges[] = {
      .slot = 1,
      .function = 3,
      .writable_first = 0x40, /* base of the PM registers */
-     .writable_last = 0x43},
+     .writable_last = 0x43,
+     /* SMIs are enabled: firmware takes that as a sign that SMM is none of its business. */
+     .constant = {0x5b, 0x02}},
 };
 
 int bridges_create(struct pci_bus *bus, struct error *error)
@@ -124,6 +169,8 @@ int bridges_create(struct pci_bus *bus, struct error *error)
         bridge->pci.device =
             (struct device){.name = bridges[i].name, .ops = &bridge_ops, .state = &bridge_state};
         bridge->model = &bridges[i];
+        if (bridges[i].constant.offset)
+            bridge->pci.config[bridges[i].constant.offset] = bridges[i].constant.value;
         bridge->pci.config_written = bridges[i].config_written;
         bridge->pci.configure = bridges[i].configure;
         for (unsigned n = bridges[i].writable_first; n <= bridges[i].writable_last; n++)
@@ -134,6 +181,10 @@ int bridges_create(struct pci_bus *bus, struct error *error)
             free(bridge);
             return result;
         }
+        if (bridges[i].has_shadow)
+            bridge->shadow = shadow_create(pci_device_bus(&bridge->pci), error);
+        if (bridges[i].has_shadow && !bridge->shadow)
+            return -ENOMEM;
     }
     return 0;
 }

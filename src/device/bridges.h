@@ -4,7 +4,8 @@
 
 #include "bus/pci.h"
 
-/* Host bridge at 00:00.0, ISA bridge at 00:01.0, power management at 00:01.3. */
+/* Host bridge at 00:00.0 with its shadow RAM, ISA bridge at 00:01.0, power management at 00:01.3.
+ */
 int bridges_create(struct pci_bus *bus, struct error *error);
 
 #endif

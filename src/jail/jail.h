@@ -25,7 +25,7 @@ enum jail_need {
     JAIL_NEED_UNIX_CLIENT = 1 << 1, /* connects to one again when the other end has gone */
 };
 
-#define JAIL_SOCKETS_MAX 2
+#define JAIL_SOCKETS_MAX 3
 
 struct jail_config {
     enum jail_mode mode;

@@ -59,7 +59,7 @@ struct memory *memory_open_image(int image, uint64_t size, struct error *error)
     }
     memory->low_size = size < MEMORY_LOW_MAX ? size : MEMORY_LOW_MAX;
     memory->high_size = size - memory->low_size;
-    memory->end = memory->high_size ? MEMORY_HIGH_START + memory->high_size : memory->low_size;
+    memory->end = MEMORY_HIGH_START + memory->high_size;
     if (memory_map(memory, image, error) < 0) {
         memory_destroy(memory);
         return NULL;
@@ -96,7 +96,8 @@ void memory_remove_observer(struct memory *memory, struct memory_observer *obser
 
 void *memory_hva(const struct memory *memory, uint64_t gpa, uint64_t length)
 {
-    bool low = range_within(gpa, length, memory->low_size);
+    bool low = range_within(gpa, length, memory->low_size) &&
+               (gpa >= MEMORY_VIDEO + MEMORY_VIDEO_SIZE || gpa + length <= MEMORY_VIDEO);
     bool high = gpa >= MEMORY_HIGH_START &&
                 range_within(gpa - MEMORY_HIGH_START, length, memory->high_size);
     return low || high ? memory->base + gpa : NULL;
@@ -105,6 +106,8 @@ void *memory_hva(const struct memory *memory, uint64_t gpa, uint64_t length)
 int memory_read(const struct memory *memory, uint64_t gpa, void *bytes, uint64_t length)
 {
     const void *hva = memory_hva(memory, gpa, length);
+    if (gpa >= memory->rom_start && range_within(gpa - memory->rom_start, length, memory->rom_size))
+        hva = memory->base + gpa;
     if (!hva)
         return -EFAULT;
     memcpy(bytes, hva, length);
@@ -164,4 +167,19 @@ void memory_set_rom(struct memory *memory, uint64_t gpa, uint64_t length, bool r
         else
             atomic_fetch_and(flags, (uint8_t)~MEMORY_PAGE_ROM);
     }
+}
+
+int memory_add_rom(struct memory *memory, const void *bytes, uint64_t size, struct error *error)
+{
+    uint64_t start = MEMORY_HIGH_START - size;
+    void *rom = mmap(memory->base + start, size, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    if (rom == MAP_FAILED)
+        return error_set(error, errno, "firmware ROM: cannot map %llu KiB: %s",
+                         (unsigned long long)(size >> 10), strerror(errno));
+    memcpy(rom, bytes, size);
+    memory->rom_start = start;
+    memory->rom_size = size;
+    memory_set_rom(memory, start, size, true);
+    return 0;
 }

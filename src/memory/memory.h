@@ -5,9 +5,10 @@
  * private: docs/decisions/snapshots.md.
  *
  *   0 ................ low_size          RAM below the PCI hole (at most 3 GiB)
- *   low_size ......... 4 GiB             hole: devices, firmware, APICs
+ *   low_size ......... 4 GiB             hole: devices, APICs; at its end the firmware's ROM
  *   4 GiB ............ 4 GiB + high_size the rest of RAM
  *
+ * The video window (640 to 768 KiB) belongs to devices: RAM behind it is never seen.
  * Every RAM page has a flag byte; engines set MEMORY_PAGE_CODE on pages whose instructions they
  * have cached, and whoever writes such a page must say so with memory_note_write().
  */
@@ -26,13 +27,15 @@
 
 #define MEMORY_LOW_MAX    GIB(3)
 #define MEMORY_HIGH_START GIB(4)
+#define MEMORY_VIDEO      KIB(640)
+#define MEMORY_VIDEO_SIZE KIB(128)
 #define MEMORY_SIZE_MIN   MIB(1)
 #define MEMORY_SIZE_MAX   GIB(1024)
 
 enum memory_page_flag {
     MEMORY_PAGE_CODE = 1 << 0,  /* an engine holds decoded or translated code of this page */
     MEMORY_PAGE_DIRTY = 1 << 1, /* written since the dirty log was last read (when logging) */
-    MEMORY_PAGE_ROM = 1 << 2,   /* guest writes are dropped */
+    MEMORY_PAGE_ROM = 1 << 2,   /* guest writes go to the bus */
     MEMORY_PAGE_CACHED_WRITE = 1 << 3, /* some vcpu's TLB has had a write entry for it */
 };
 
@@ -47,7 +50,9 @@ struct memory {
     uint8_t *base;                     /* hva of gpa 0 */
     uint64_t low_size;                 /* bytes of RAM from gpa 0 */
     uint64_t high_size;                /* bytes of RAM from gpa 4 GiB */
-    uint64_t end;                      /* first gpa past all RAM: size of the reservation */
+    uint64_t rom_start;                /* gpa of the firmware's ROM, which ends at 4 GiB */
+    uint64_t rom_size;                 /* bytes; 0: none */
+    uint64_t end;                      /* first gpa past all RAM and ROM: size of the reservation */
     _Atomic uint8_t *page_flags;       /* one byte a page, indexed by gpa >> PAGE_SHIFT */
     struct memory_observer *observers; /* fixed before the first vcpu runs */
 };
@@ -65,9 +70,12 @@ void memory_destroy(struct memory *memory);
 void memory_add_observer(struct memory *memory, struct memory_observer *observer);
 void memory_remove_observer(struct memory *memory, struct memory_observer *observer);
 
+/* Reads of the page come from host memory: RAM or ROM. */
 static inline bool memory_is_ram(const struct memory *memory, uint64_t gpa)
 {
-    return gpa < memory->low_size || gpa - MEMORY_HIGH_START < memory->high_size;
+    return (gpa < memory->low_size && gpa - MEMORY_VIDEO >= MEMORY_VIDEO_SIZE) ||
+           gpa - MEMORY_HIGH_START < memory->high_size ||
+           gpa - memory->rom_start < memory->rom_size;
 }
 
 /*
@@ -77,8 +85,8 @@ static inline bool memory_is_ram(const struct memory *memory, uint64_t gpa)
  */
 void *memory_hva(const struct memory *memory, uint64_t gpa, uint64_t length);
 
-/* Copies; -EFAULT when any byte lies outside RAM, and then nothing is copied. memory_write notes
- * the write. */
+/* Copies; -EFAULT when any byte lies outside RAM (memory_read: and outside ROM), and then nothing
+ * is copied. memory_write notes the write. */
 int memory_read(const struct memory *memory, uint64_t gpa, void *bytes, uint64_t length);
 int memory_write(struct memory *memory, uint64_t gpa, const void *bytes, uint64_t length);
 /* As memory_write, with zeroes. */
@@ -108,7 +116,14 @@ void memory_code_changed(struct memory *memory, uint64_t gpa);
 /* To be called after [gpa, gpa + length), all RAM, was written: drops code cached from it. */
 void memory_note_write(struct memory *memory, uint64_t gpa, uint64_t length);
 
-/* Makes [gpa, gpa + length) read-only for the guest (firmware). Page-aligned. */
+/* Makes [gpa, gpa + length) read-only for the guest (firmware). Page-aligned. TLBs may still hold
+ * what was: see bus_mapping_changed(). */
 void memory_set_rom(struct memory *memory, uint64_t gpa, uint64_t length, bool rom);
+
+#define MEMORY_ROM_MAX MIB(16)
+
+/* Puts a ROM with these bytes below 4 GiB; size: whole pages, up to MEMORY_ROM_MAX. Before the
+ * first vcpu runs, once. -errno with *error. */
+int memory_add_rom(struct memory *memory, const void *bytes, uint64_t size, struct error *error);
 
 #endif

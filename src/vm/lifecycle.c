@@ -42,6 +42,20 @@ static const char *exit_name(enum vcpu_exit exit)
     return names[exit];
 }
 
+/* A PC's board resets when its processor shuts down. Kernels booted directly rather want to be seen
+ * dying. */
+static void shut_down(struct vm *vm, struct vcpu *vcpu)
+{
+    if (atomic_load(&vm->power_request))
+        return; /* it went on a bit after it had asked for a reset */
+    if (vm->config.firmware.image && !vm->config.no_reboot) {
+        bus_power(&vm->bus, BUS_POWER_RESET);
+        return;
+    }
+    report(vm, vcpu, "triple fault");
+    loop_post(vm->loop, vm_triple_fault, vm);
+}
+
 /* True while the thread shall go on. */
 static bool handle_exit(struct vm *vm, struct vcpu *vcpu, enum vcpu_exit exit)
 {
@@ -56,8 +70,7 @@ static bool handle_exit(struct vm *vm, struct vcpu *vcpu, enum vcpu_exit exit)
         engine_switch(vcpu);
         return true;
     case VCPU_EXIT_SHUTDOWN:
-        report(vm, vcpu, "triple fault");
-        loop_post(vm->loop, vm_triple_fault, vm);
+        shut_down(vm, vcpu);
         return false;
     case VCPU_EXIT_ERROR:
         report(vm, vcpu, vcpu->error.message);

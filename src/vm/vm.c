@@ -9,6 +9,7 @@
 #include "cpu/apic.h"
 #include "cpu/mmu.h"
 #include "device/hpet.h"
+#include "vm/vm_firmware.h"
 #include "vm/vm_private.h"
 
 #include <errno.h>
@@ -18,6 +19,13 @@
 static void message_sink(void *opaque, uint64_t address, uint32_t data)
 {
     apic_deliver_message(opaque, address, data);
+}
+
+static void mapping_sink(void *opaque)
+{
+    struct vcpu_group *group = opaque;
+    for (unsigned i = 0; i < group->count; i++)
+        vcpu_request(group->vcpus[i], VCPU_REQUEST_TLB_FLUSH);
 }
 
 static void trace_access(void *opaque, const struct bus_region *region, enum bus_space space,
@@ -48,6 +56,8 @@ static int create_vcpus(struct vm *vm, struct error *error)
     vm->bus.intr = (struct irq_line){.set = apic_set_lint0, .opaque = vm->group.vcpus[0]->apic};
     vm->bus.message_sink = message_sink;
     vm->bus.message_opaque = &vm->group;
+    vm->bus.mapping_sink = mapping_sink;
+    vm->bus.mapping_opaque = &vm->group;
     return 0;
 }
 
@@ -117,12 +127,14 @@ static void enter_kernel(struct vcpu *vcpu, const struct boot_entry *entry)
 int vm_load_guest(struct vm *vm, struct error *error)
 {
     struct boot_entry entry;
+    if (vm->config.firmware.image)
+        return 0;
+    pci_assign_resources(vm->devices.pci);
     int result = boot_load(&vm->config.boot, &vm->files, vm->memory, &entry, error);
     if (result == 0)
         result = write_tables(vm, error);
     if (result < 0)
         return result;
-    pci_assign_resources(vm->devices.pci);
     enter_kernel(vm->group.vcpus[0], &entry);
     return 0;
 }
@@ -154,7 +166,12 @@ static int build(struct vm *vm, struct error *error)
     result = create_vcpus(vm, error);
     if (result == 0)
         result = vm_devices_create(&vm->devices, &vm->config, &vm->bus, error);
-    return result == 0 ? vm_load_guest(vm, error) : result;
+    if (result == 0 && vm->config.firmware.image)
+        result = vm_firmware_create(&vm->config, &vm->bus, error);
+    if (result < 0)
+        return result;
+    bus_reset_devices(&vm->bus);
+    return vm_load_guest(vm, error);
 }
 
 struct vm *vm_create(const struct vm_config *config, struct loop *loop, struct log *log,

@@ -6,6 +6,7 @@
 
 #include "base/thread.h"
 #include "boot/boot.h"
+#include "boot/firmware.h"
 #include "bus/bus.h"
 #include "console/console.h"
 #include "cpu/control.h"
@@ -17,8 +18,9 @@
 #define VM_NETS_MAX  8
 
 struct vm_config {
-    struct boot_options boot;
-    uint64_t memory_size; /* bytes */
+    struct boot_options boot;         /* of a kernel, when there is no firmware */
+    struct firmware_options firmware; /* what runs first; no image: boot's kernel */
+    uint64_t memory_size;             /* bytes */
     unsigned cpu_count;
     const struct cpu_model *model;
     const struct engine_ops
@@ -32,6 +34,7 @@ struct vm_config {
     bool no_hpet;                     /* leave out the HPET and its ACPI table */
     struct console *serial;           /* COM1's other end; NULL: nobody there. Outlives the VM */
     struct console *console;          /* virtio-console; NULL: none. Outlives the VM */
+    struct console *debug_console;    /* the firmware's messages; NULL: none. Outlives the VM */
     const struct trace *trace;        /* NULL: nothing is traced. Outlives the VM */
     const struct thread_guard *guard; /* what each thread enters; NULL: none */
 };

@@ -3,6 +3,7 @@
 
 #include "bus/pci.h"
 #include "device/bridges.h"
+#include "device/debug_port.h"
 #include "device/hpet.h"
 #include "virtio/blk.h"
 #include "virtio/console.h"
@@ -36,7 +37,7 @@ static int create_platform(const struct vm_config *config, struct bus *bus, stru
     return create_timers(config, bus, error);
 }
 
-static void serial_transmit(void *opaque, uint8_t byte)
+static void console_transmit(void *opaque, uint8_t byte)
 {
     console_write(opaque, &byte, 1);
 }
@@ -57,7 +58,7 @@ static int create_serial(struct console *console, struct bus *bus, struct error 
     struct serial_config config = {0};
     if (console)
         config = (struct serial_config){
-            .transmit = serial_transmit, .drained = serial_drained, .opaque = console};
+            .transmit = console_transmit, .drained = serial_drained, .opaque = console};
     struct serial *serial = serial_create(bus, &config, error);
     if (!serial)
         return -ENOMEM;
@@ -65,6 +66,13 @@ static int create_serial(struct console *console, struct bus *bus, struct error 
     if (console)
         console_bind(console, &sink);
     return 0;
+}
+
+/* A port that is there only when somebody listens. */
+static int create_debug_port(struct console *console, struct bus *bus, struct error *error)
+{
+    const struct debug_port_config config = {.transmit = console_transmit, .opaque = console};
+    return console ? debug_port_create(bus, &config, error) : 0;
 }
 
 static int create_disks(struct vm_devices *devices, const struct vm_config *config, struct bus *bus,
@@ -114,6 +122,8 @@ int vm_devices_create(struct vm_devices *devices, const struct vm_config *config
     if (result < 0)
         return result;
     result = create_serial(config->serial, bus, error);
+    if (result == 0)
+        result = create_debug_port(config->debug_console, bus, error);
     if (result < 0)
         return result;
     devices->pci = pci_bus_create(bus, error);

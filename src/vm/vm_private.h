@@ -27,8 +27,8 @@ struct vm {
     void *ended_opaque;
 };
 
-/* Kernel, tables, BARs, registers: what a power-on or reset with a direct kernel boot amounts to.
- * -errno with *error. */
+/* BARs, kernel, tables, registers: what a power-on or reset with a direct kernel boot amounts to.
+ * Firmware does all that itself. -errno with *error. */
 int vm_load_guest(struct vm *vm, struct error *error);
 /* The bus's power_sink. */
 void vm_power_sink(void *opaque, enum bus_power request);

@@ -10,6 +10,7 @@
 #include "base/loop.h"
 #include "bus/pci.h"
 #include "console/backend.h"
+#include "device/fw_cfg.h"
 #include "device/hpet.h"
 #include "vm/vm_devices.h"
 
@@ -50,8 +51,8 @@ static void turn(struct loop *loop)
 /* Half of the ports asked for are ones that somebody answers. */
 static uint16_t choose_port(struct fuzz_input *input)
 {
-    static const uint16_t bases[] = {0x20,  0x40,  0x60,  0x70,  0xa0,  0x92,
-                                     0x3f8, 0x4d0, 0x505, 0x600, 0xcf8, 0xcfc};
+    static const uint16_t bases[] = {0x20,  0x40,  0x60,  0x70,  0xa0,  0x92,  0x3f8,
+                                     0x402, 0x4d0, 0x505, 0x510, 0x600, 0xcf8, 0xcfc};
     uint8_t pick = (uint8_t)fuzz_take_integer(input, 1);
     if (pick & 0x80)
         return (uint16_t)fuzz_take_integer(input, 2);
@@ -216,12 +217,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     const struct vm_config config = {
         .serial = console,
         .console = console,
+        .debug_console = console,
         .disks = {{.path = path}},
         .disk_count = 1,
     };
     struct memory *memory = memory_create(MEMORY_SIZE, &error);
     fuzz_require(loop && memory && bus_init(&bus, memory, loop, NULL, &error) == 0, &error);
     fuzz_require(vm_devices_create(&devices, &config, &bus, &error) == 0, &error);
+    struct fw_cfg *fw_cfg = fw_cfg_create(&bus, &error);
+    fuzz_require(fw_cfg && fw_cfg_add_file(fw_cfg, "file", path, sizeof(path), &error) == 0,
+                 &error);
     pci_assign_resources(devices.pci);
     for (unsigned i = 0; i < ACTIONS_MAX && input.length; i++)
         act(&bus, console, &input);

@@ -8,8 +8,6 @@
 
 #include "base/bits.h"
 
-#include <endian.h>
-
 #define QCOW2_MAGIC UINT32_C(0x514649fb)
 
 enum {
@@ -88,15 +86,5 @@ enum {
     SNAPSHOT_EXTRA_DISK_SIZE = 8,
     SNAPSHOT_EXTRA_OURS = 16, /* bytes that we write */
 };
-
-static inline uint64_t load_be(const void *bytes, unsigned size)
-{
-    return be64toh(load_le(bytes, size)) >> (64 - 8 * size);
-}
-
-static inline void store_be(void *bytes, uint64_t value, unsigned size)
-{
-    store_le(bytes, htobe64(value) >> (64 - 8 * size), size);
-}
 
 #endif

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vm/vm_firmware.h"
+
+#include "boot/firmware.h"
+#include "device/fw_cfg.h"
+
+#include <errno.h>
+
+/* CMOS bytes that PC firmware has used for decades, and those in which SeaBIOS looks for more. */
+enum {
+    CMOS_BASE_MEMORY = 0x15, /* KiB, 16 bits */
+    CMOS_EXTENDED = 0x17,    /* above 1 MiB: KiB, 16 bits; and a copy */
+    CMOS_EXTENDED_COPY = 0x30,
+    CMOS_ABOVE_16M = 0x34, /* units of 64 KiB, 16 bits */
+    CMOS_ABOVE_4G = 0x5b,  /* units of 64 KiB, 24 bits */
+    CMOS_CPU_COUNT = 0x5f, /* less one */
+};
+#define CMOS_PORT 0x70
+
+#define E820_RAM      1
+#define E820_RESERVED 2
+
+/* There is no battery that could have kept it. */
+static void write_cmos(struct bus *bus, unsigned index, uint64_t value, unsigned size)
+{
+    for (unsigned i = 0; i < size; i++) {
+        bus_write(bus, BUS_PORT, CMOS_PORT, index + i, 1);
+        bus_write(bus, BUS_PORT, CMOS_PORT + 1, value >> (8 * i) & 0xff, 1);
+    }
+}
+
+static uint64_t at_most(uint64_t value, uint64_t limit)
+{
+    return value < limit ? value : limit;
+}
+
+static void fill_cmos(const struct vm_config *config, struct bus *bus)
+{
+    uint64_t low = bus->memory->low_size;
+    uint64_t extended = at_most((low - MIB(1)) >> 10, UINT16_MAX);
+    write_cmos(bus, CMOS_BASE_MEMORY, MEMORY_VIDEO >> 10, 2);
+    write_cmos(bus, CMOS_EXTENDED, extended, 2);
+    write_cmos(bus, CMOS_EXTENDED_COPY, extended, 2);
+    write_cmos(bus, CMOS_ABOVE_16M, low > MIB(16) ? (low - MIB(16)) >> 16 : 0, 2);
+    write_cmos(bus, CMOS_ABOVE_4G, bus->memory->high_size >> 16, 3);
+    write_cmos(bus, CMOS_CPU_COUNT, config->cpu_count - 1, 1);
+}
+
+static int add_e820(struct fw_cfg *fw_cfg, const struct memory *memory, struct error *error)
+{
+    const struct {
+        uint64_t start, size;
+        uint32_t type;
+    } __attribute__((packed)) map[] = {
+        {0, memory->low_size, E820_RAM},
+        {MEMORY_HIGH_START, memory->high_size, E820_RAM},
+    };
+    return fw_cfg_add_file(fw_cfg, "etc/e820", map, sizeof(map[0]) * (memory->high_size ? 2 : 1),
+                           error);
+}
+
+static int add_number(struct fw_cfg *fw_cfg, uint16_t key, uint16_t number, struct error *error)
+{
+    uint8_t bytes[2];
+    store_le(bytes, number, sizeof(bytes));
+    return fw_cfg_add(fw_cfg, key, bytes, sizeof(bytes), error);
+}
+
+/* The port at which SeaBIOS shows its text screen when there is no other. */
+static int add_text_port(struct fw_cfg *fw_cfg, struct error *error)
+{
+    const uint8_t port[2] = {0xf8, 0x03};
+    return fw_cfg_add_file(fw_cfg, "etc/sercon-port", port, sizeof(port), error);
+}
+
+int vm_firmware_create(const struct vm_config *config, struct bus *bus, struct error *error)
+{
+    int result = firmware_load(&config->firmware, bus->memory, error);
+    if (result < 0)
+        return result;
+    fill_cmos(config, bus);
+    struct fw_cfg *fw_cfg = fw_cfg_create(bus, error);
+    if (!fw_cfg)
+        return -ENOMEM;
+    const uint16_t cpus = (uint16_t)config->cpu_count;
+    if (add_number(fw_cfg, FW_CFG_CPU_COUNT, cpus, error) < 0 ||
+        add_number(fw_cfg, FW_CFG_CPUS_MAX, cpus, error) < 0 ||
+        add_number(fw_cfg, FW_CFG_BOOT_MENU, 0, error) < 0 ||
+        add_e820(fw_cfg, bus->memory, error) < 0 || add_text_port(fw_cfg, error) < 0)
+        return -error->code;
+    return 0;
+}
