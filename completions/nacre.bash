@@ -3,7 +3,7 @@ _nacre()
 {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} words= files=
     if [ "$COMP_CWORD" = 1 ]; then
-        words='run image doctor completion manual --help --version'
+        words='run create start stop pause resume reset list delete vmm image doctor completion manual --help --version'
     else
         case $before in
         --kernel) COMPREPLY=($(compgen -f -- "$word")); return ;;
@@ -11,19 +11,29 @@ _nacre()
         --firmware) COMPREPLY=($(compgen -W 'bios uefi' -- "$word")); return ;;
         --cpu) COMPREPLY=($(compgen -W 'x86-64-v2 x86-64-v1' -- "$word")); return ;;
         --disk) COMPREPLY=($(compgen -f -- "$word")); return ;;
-        --serial) COMPREPLY=($(compgen -W 'stdio pty unix: file: none' -- "$word")); return ;;
+        --serial) COMPREPLY=($(compgen -W 'stdio pty unix: file: fd: none' -- "$word")); return ;;
         --engine) COMPREPLY=($(compgen -W 'auto translate interpret' -- "$word")); return ;;
         --trace) COMPREPLY=($(compgen -W 'exits port mmio irq msr exception' -- "$word")); return ;;
         --trace-file) COMPREPLY=($(compgen -f -- "$word")); return ;;
         --log-level) COMPREPLY=($(compgen -W 'error warning info debug' -- "$word")); return ;;
         --log-file) COMPREPLY=($(compgen -f -- "$word")); return ;;
         --jail) COMPREPLY=($(compgen -W 'on log off' -- "$word")); return ;;
+        --api-socket) COMPREPLY=($(compgen -f -- "$word")); return ;;
         --backing) COMPREPLY=($(compgen -f -- "$word")); return ;;
         --repair) COMPREPLY=($(compgen -W 'leaks all' -- "$word")); return ;;
         --backing) COMPREPLY=($(compgen -f -- "$word")); return ;;
         esac
         case ${COMP_WORDS[1]} in
-        run) words='--kernel --initrd --firmware --append --cpus --memory --cpu --disk --net --serial --console --debug-console --engine --engine-switch-every --code-cache --perf-map --stats --trace --trace-file --log-level --log-file --name --jail --no-hpet --no-reboot --quiet --help' ;;
+        run) words='--kernel --initrd --firmware --append --cpus --memory --cpu --disk --net --serial --console --debug-console --engine --engine-switch-every --code-cache --perf-map --stats --trace --trace-file --log-level --log-file --name --jail --control --no-hpet --no-reboot --quiet --help' ;;
+        create) words='--kernel --initrd --firmware --append --cpus --memory --cpu --disk --net --serial --console --debug-console --engine --engine-switch-every --code-cache --perf-map --stats --trace --trace-file --log-level --log-file --name --jail --control --no-hpet --no-reboot --quiet --help' ;;
+        start) words='--foreground --help' ;;
+        stop) words='--timeout --force --help' ;;
+        pause) words='--help' ;;
+        resume) words='--help' ;;
+        reset) words='--help' ;;
+        list) words='--help' ;;
+        delete) words='--help' ;;
+        vmm) words='--api-socket --help' ;;
         image) words='create info check map convert resize commit rebase snapshot --format --backing --backing-format --cluster-size --refcount-bits --lazy-refcounts --qcow2-version --replace --format --format --repair --format --format --target-format --replace --quiet --format --shrink --format --quiet --format --backing --backing-format --unsafe --quiet --help'; files=-f ;;
         doctor) words='--help' ;;
         completion) words='--help' ;;

@@ -36,17 +36,34 @@ struct command {
     int (*run)(int argc, char **argv);
     /* Takes a word that is no option. -errno with *error. NULL: there are none. */
     int (*argument)(void *target, const char *text, struct error *error);
+    /* Takes every option in place of its own `set`. NULL: `set` does. */
+    int (*each)(void *target, const struct option_spec *option, const char *text,
+                struct error *error);
+    /* Whose options this one takes as well. Optional. */
+    const struct command *also;
     /* Commands below this one, NULL-terminated; their names begin with this one's. Optional. */
     const struct command *const *parts;
 };
 
 extern const struct command command_run;
+extern const struct command command_create;
+extern const struct command command_start;
+extern const struct command command_stop;
+extern const struct command command_pause;
+extern const struct command command_resume;
+extern const struct command command_reset;
+extern const struct command command_list;
+extern const struct command command_delete;
+extern const struct command command_vmm;
 extern const struct command command_doctor;
 extern const struct command command_completion;
 extern const struct command command_image;
 extern const struct command command_manual;
 /* Every command, NULL-terminated. */
 extern const struct command *const commands[];
+
+/* Of a command that has none. */
+extern const struct option_spec no_options[];
 
 /*
  * Parses argv[0..argc) against the table: "--name value", "--name=value". Returns 0, 1 after --help

@@ -53,16 +53,15 @@ static void print_bash(void)
     printf("        esac\n        case ${COMP_WORDS[1]} in\n");
     for (unsigned i = 0; commands[i]; i++) {
         printf("        %s) words='", commands[i]->name);
-        for (const struct option_spec *option = commands[i]->options; option->name; option++)
-            printf("--%s ", option->name);
+        for (const struct command *from = commands[i]; from; from = from->also)
+            for (const struct option_spec *option = from->options; option->name; option++)
+                printf("--%s ", option->name);
         print_parts(commands[i]);
         printf("--help'%s ;;\n", commands[i]->parts ? "; files=-f" : "");
     }
     printf("        esac\n    fi\n    COMPREPLY=($(compgen $files -W \"$words\" -- \"$word\"))\n}\n"
            "complete -F _nacre nacre\n");
 }
-
-static const struct option_spec no_options[] = {{0}};
 
 static int run(int argc, char **argv)
 {

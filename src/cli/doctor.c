@@ -27,8 +27,6 @@ static void print_engines(void)
            best ? best->name : "none");
 }
 
-static const struct option_spec no_options[] = {{0}};
-
 static int run(int argc, char **argv)
 {
     struct error error = {0};

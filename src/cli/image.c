@@ -14,8 +14,6 @@ static const struct command *const parts[] = {
     &command_image_snapshot, NULL,
 };
 
-static const struct option_spec no_options[] = {{0}};
-
 static int run(int argc, char **argv)
 {
     const char *word = argc > 0 ? argv[0] : "--help";

@@ -49,6 +49,8 @@ static void print_command(const struct command *command)
     print_text(command->summary);
     printf(".\n");
     print_options(command->options);
+    if (command->also)
+        printf(".PP\nAnd all options of nacre %s.\n", command->also->name);
     for (unsigned i = 0; command->parts && command->parts[i]; i++)
         print_command(command->parts[i]);
 }
@@ -125,8 +127,6 @@ static void print_manual(void)
         print_text(commands[i]->examples);
     printf(".fi\n");
 }
-
-static const struct option_spec no_options[] = {{0}};
 
 static int run(int argc, char **argv)
 {

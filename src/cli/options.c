@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+const struct option_spec no_options[] = {{0}};
+
 /* Edits that turn a into b: small for a slip of the finger. Names are short; longer ones are cut.
  */
 static unsigned edit_distance(const char *a, const char *b)
@@ -38,11 +40,13 @@ static int unknown_option(const struct command *command, const char *text, struc
     const char *nearest = NULL;
     snprintf(name, sizeof(name), "%.*s", (int)strcspn(text, "="), text);
     unsigned best = 4;
-    for (const struct option_spec *option = command->options; option->name; option++) {
-        unsigned distance = edit_distance(name, option->name);
-        if (distance < best) {
-            best = distance;
-            nearest = option->name;
+    for (const struct command *from = command; from; from = from->also) {
+        for (const struct option_spec *option = from->options; option->name; option++) {
+            unsigned distance = edit_distance(name, option->name);
+            if (distance < best) {
+                best = distance;
+                nearest = option->name;
+            }
         }
     }
     if (nearest)
@@ -54,9 +58,10 @@ static int unknown_option(const struct command *command, const char *text, struc
 static const struct option_spec *option_find(const struct command *command, const char *name,
                                              size_t length)
 {
-    for (const struct option_spec *option = command->options; option->name; option++)
-        if (strlen(option->name) == length && !strncmp(option->name, name, length))
-            return option;
+    for (; command; command = command->also)
+        for (const struct option_spec *option = command->options; option->name; option++)
+            if (strlen(option->name) == length && !strncmp(option->name, name, length))
+                return option;
     return NULL;
 }
 
@@ -91,7 +96,8 @@ int options_parse(const struct command *command, void *target, int argc, char **
         if (option->argument && !text)
             return error_set(error, EINVAL, "--%s: needs an argument (%s)", option->name,
                              option->argument);
-        int result = option->set(target, text, error);
+        int result = command->each ? command->each(target, option, text, error)
+                                   : option->set(target, text, error);
         if (result)
             return result;
     }
@@ -112,6 +118,8 @@ void command_help(const struct command *command, FILE *stream)
                  option->argument ? option->argument : "");
         fprintf(stream, "  %-28s %s\n", left, option->help);
     }
+    if (command->also)
+        fprintf(stream, "  and all options of nacre %s\n", command->also->name);
     if (command->examples)
         fprintf(stream, "\nExamples:\n%s", command->examples);
 }

@@ -3,6 +3,7 @@
 #include "cli/run_jail.h"
 #include "cli/run_options.h"
 #include "cli/signals.h"
+#include "control/control.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -16,6 +17,7 @@ struct session {
     struct loop *loop;
     struct jail *jail; /* NULL: none */
     struct console *serial, *console, *debug_console;
+    struct control *control; /* NULL: nobody supervises */
     struct vm *vm;
     struct log log;
     struct trace trace;
@@ -168,6 +170,7 @@ static int run_machine(struct session *session, const struct run_options *option
         jail_close_strangers();
     if (vm_start(session->vm, session_ended, session, &error) < 0)
         return failed(session, &error, EXIT_CODE_HOST);
+    control_event(session->control, "booted", NULL);
     thread_enter(jail_guard(session->jail), THREAD_LOOP);
     loop_run(session->loop);
     restore_consoles(session);
@@ -199,6 +202,12 @@ static int prepare(struct session *session, struct run_options *options, struct 
     session->loop = loop_create(error);
     if (!session->loop)
         return -ENOMEM;
+    if (options->control) {
+        session->control =
+            control_create(options->control, session->loop, session_quit, session, error);
+        if (!session->control)
+            return -ENOMEM;
+    }
     session->signals = signals_watch(session->loop, signal_caught, session, error);
     return session->signals ? create_consoles(session, options, error) : -EIO;
 }
@@ -211,6 +220,8 @@ static int run_session(struct session *session, struct run_options *options)
     session->vm = vm_create(&options->vm, session->loop, &session->log, &error);
     if (!session->vm || connect_consoles(session, &error) < 0)
         return failed(session, &error, EXIT_CODE_CONFIGURATION);
+    if (session->control && control_connect(session->control, session->vm, &error) < 0)
+        return failed(session, &error, EXIT_CODE_HOST);
     return run_machine(session, options);
 }
 
@@ -221,6 +232,7 @@ static void session_close(struct session *session)
     console_destroy(session->serial);
     console_destroy(session->console);
     console_destroy(session->debug_console);
+    control_destroy(session->control);
     signals_unwatch(session->signals);
     loop_destroy(session->loop);
     trace_close(&session->trace);
@@ -230,14 +242,7 @@ static void session_close(struct session *session)
 
 static int run(int argc, char **argv)
 {
-    struct run_options options = {
-        .vm = {.boot = {.command_line = ""},
-               .memory_size = MIB(512),
-               .cpu_count = 1,
-               .model = cpu_model_find(CPU_MODEL_DEFAULT),
-               .engine_options = engine_options_default},
-        .log_level = LOG_INFO,
-    };
+    struct run_options options = run_options_default();
     struct error error = {0};
     struct session session = {0};
     log_init(&session.log, stderr, LOG_INFO);

@@ -27,6 +27,8 @@ int run_jail_create(const struct run_options *options, struct log *log, struct j
         log_message(log, LOG_DEBUG, "no jail: this build has a sanitizer");
         return 0;
     }
+    if (options->control)
+        config.needs |= JAIL_NEED_CONTROL;
     look_at_console(&config, &options->serial, &config.sockets[0]);
     look_at_console(&config, &options->console, &config.sockets[1]);
     look_at_console(&config, &options->debug_console, &config.sockets[2]);

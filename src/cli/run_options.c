@@ -2,13 +2,25 @@
 #include "cli/run_options.h"
 
 #include "cli/lists.h"
-
+#include "manage/config.h"
 #include "memory/host.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
-#define NAME_MAX_LENGTH 32
+struct run_options run_options_default(void)
+{
+    return (struct run_options){
+        .vm = {.boot = {.command_line = ""},
+               .memory_size = CONFIG_MEMORY_DEFAULT,
+               .cpu_count = 1,
+               .model = cpu_model_find(CPU_MODEL_DEFAULT),
+               .engine_options = engine_options_default},
+        .log_level = LOG_INFO,
+    };
+}
 
 static int set_kernel(void *target, const char *text, struct error *error)
 {
@@ -239,16 +251,20 @@ static int set_log_file(void *target, const char *text, struct error *error)
 
 static int set_name(void *target, const char *text, struct error *error)
 {
-    static const char allowed[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-    struct run_options *options = target;
-    size_t length = strlen(text);
-    if (!length || length > NAME_MAX_LENGTH || strspn(text, allowed) != length)
-        return error_set(error, EINVAL,
-                         "--name %s: must be 1 to %d letters, digits, dots, dashes and underscores",
-                         text, NAME_MAX_LENGTH);
-    options->name = text;
-    return 0;
+    ((struct run_options *)target)->name = text;
+    return vm_name_check("--name", text, error);
+}
+
+/* Whoever closes strange descriptors is to spare this one. */
+static int set_control(void *target, const char *text, struct error *error)
+{
+    unsigned number;
+    int result = number_parse("control", text, STDERR_FILENO + 1, INT16_MAX, &number, error);
+    if (result == 0 && fcntl((int)number, F_SETFD, FD_CLOEXEC) < 0)
+        result = error_set(error, EINVAL, "--control %s: %s", text, strerror(errno));
+    if (result == 0)
+        ((struct run_options *)target)->control = (int)number;
+    return result;
 }
 
 static int set_jail(void *target, const char *text, struct error *error)
@@ -316,6 +332,8 @@ const struct option_spec run_option_table[] = {
     {"name", "NAME", "name of the machine, in messages and process lists", set_name, NULL},
     {"jail", "MODE", "on (default): a system call that nacre has no use for ends it; log; off",
      set_jail, jail_mode_name},
+    {"control", "FD", "the socket of a supervising process, as nacre start gives it", set_control,
+     NULL},
     {"no-hpet", NULL, "leave out the high precision event timer", set_no_hpet, NULL},
     {"no-reboot", NULL, "end when the guest reboots", set_no_reboot, NULL},
     {"quiet", NULL, "as --log-level warning: no line about the engine at start", set_quiet, NULL},

@@ -16,12 +16,15 @@ struct run_options {
     enum jail_mode jail;
     enum log_level log_level;
     const char *log_file; /* NULL: stderr */
-    const char *name;     /* of the VM; NULL: none */
+    int control; /* the supervisor's end of a channel is at this descriptor's other side; 0: none */
+    const char *name; /* of the VM; NULL: none */
     uint32_t trace_kinds;
     const char *trace_file; /* NULL: stderr */
 };
 
 extern const struct option_spec run_option_table[];
+
+struct run_options run_options_default(void);
 
 /* After parsing: what depends on several options, and defaults. -errno with *error. */
 int run_options_settle(struct run_options *options, struct error *error);

@@ -61,6 +61,14 @@ struct signals *signals_watch(struct loop *loop, void (*caught)(void *opaque, in
     return NULL;
 }
 
+bool signals_is_ending(int number)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(ending); i++)
+        if (ending[i] == number)
+            return true;
+    return false;
+}
+
 void signals_let_kill(void)
 {
     sigset_t set;

@@ -5,6 +5,8 @@
 
 #include "base/loop.h"
 
+#include <stdbool.h>
+
 struct signals;
 
 /*
@@ -13,6 +15,9 @@ struct signals;
  */
 struct signals *signals_watch(struct loop *loop, void (*caught)(void *opaque, int number),
                               void *opaque, struct error *error);
+
+/* SIGINT, SIGTERM and SIGHUP ask for the end. */
+bool signals_is_ending(int number);
 
 /* The next SIGINT, SIGTERM or SIGHUP ends nacre on the spot, whatever it is doing. */
 void signals_let_kill(void);

@@ -36,6 +36,7 @@ extern const struct console_ops console_stdio;
 extern const struct console_ops console_pty;
 extern const struct console_ops console_unix;
 extern const struct console_ops console_file;
+extern const struct console_ops console_descriptor;
 
 /* The common part; each back end's struct begins with it. */
 struct console {

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 static const struct console_ops *const backends[] = {&console_stdio, &console_pty, &console_unix,
-                                                     &console_file};
+                                                     &console_file, &console_descriptor};
 
 static int wrong(const char *option, const char *text, struct error *error)
 {

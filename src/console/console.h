@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The host's end of a guest's serial port or virtio console: the terminal nacre was started on, a
- * pseudo-terminal, a unix socket or a file. One interface for the devices, one small file a back
- * end. Whatever is at the other end, a vcpu never waits for it: what the guest writes goes into a
- * bounded buffer that the loop's thread empties.
+ * pseudo-terminal, a unix socket, a file or what the parent process opened. One interface for the
+ * devices, one small file a back end. Whatever is at the other end, a vcpu never waits for it: what
+ * the guest writes goes into a bounded buffer that the loop's thread empties.
  */
 #ifndef NACRE_CONSOLE_CONSOLE_H
 #define NACRE_CONSOLE_CONSOLE_H
@@ -29,7 +29,7 @@ struct console_config {
  * file. -EINVAL with *error. */
 int console_parse(const char *option, char *text, struct console_config *config,
                   struct error *error);
-#define CONSOLE_SYNTAX "stdio, pty, unix:PATH[,server], file:PATH, none"
+#define CONSOLE_SYNTAX "stdio, pty, unix:PATH[,server], file:PATH, fd:N, none"
 
 /* The words an option's text may begin with; NULL past the last. */
 const char *console_word(unsigned index);

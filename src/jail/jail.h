@@ -23,6 +23,7 @@ enum jail_mode {
 enum jail_need {
     JAIL_NEED_UNIX_SERVER = 1 << 0, /* takes connections on a unix socket */
     JAIL_NEED_UNIX_CLIENT = 1 << 1, /* connects to one again when the other end has gone */
+    JAIL_NEED_CONTROL = 1 << 2,     /* a supervisor asks for operations */
 };
 
 #define JAIL_SOCKETS_MAX 3

@@ -78,6 +78,8 @@ const struct jail_rule jail_rules[] = {
     {CALL(socket), LOOP, "console on a unix socket", .needs = JAIL_NEED_UNIX_CLIENT,
      .argument_count = 1, ARGUMENTS(EQUAL(0, AF_UNIX))},
     {CALL(connect), LOOP, "console on a unix socket", .needs = JAIL_NEED_UNIX_CLIENT},
+    {CALL(recvmsg), LOOP, "what the supervisor asks for, and files it has opened",
+     .needs = JAIL_NEED_CONTROL},
     /* A network's process: libslirp. */
     {CALL(socket), NET, "connections of the guest's", .argument_count = 1,
      ARGUMENTS(EQUAL(0, AF_INET))},

@@ -1,0 +1,149 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The life of a VM by its commands: create, start, pause, resume, reset, stop, list, delete."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+import unittest
+
+from machines import NACRE, PANIC, POWER_OFF, SECONDS
+from managed import Managed, curl
+
+
+class Life(Managed):
+    def owner(self, name):
+        with open(self.path(name, "lock")) as file:
+            return int(file.read())
+
+    def wait_until(self, name, state):
+        deadline = time.monotonic() + SECONDS
+        while (seen := self.listed()[name]) != state:
+            self.assertLess(time.monotonic(), deadline, f"{seen}, not {state}")
+            time.sleep(0.05)
+
+    def test_from_create_to_delete(self):
+        self.create("web", "--cpus", "2")
+        self.assertEqual(self.listed(), {"web": "Stopped"})
+        self.ok("start", "web")
+        self.assertEqual(self.listed(), {"web": "Running"})
+        self.ok("pause", "web")
+        self.assertEqual(self.listed(), {"web": "Paused"})
+        self.refused("state Paused", "pause", "web")
+        self.ok("resume", "web")
+        self.ok("reset", "web")
+        self.assertEqual(self.listed(), {"web": "Running"})
+        self.refused("running it", "delete", "web")
+        self.refused("running it", "start", "web")
+        self.ok("stop", "web", "--force")
+        self.assertEqual(self.listed(), {"web": "Stopped"})
+        self.assertFalse(os.path.exists(self.path("web")))
+        self.assertEqual(
+            self.events("web"),
+            ["booting", "booted", "paused", "resumed", "rebooted", "ending", "shutdown"],
+        )
+        self.ok("delete", "web")
+        self.assertEqual(self.listed(), {})
+        self.refused("there is none", "start", "web")
+
+    def test_a_guest_that_does_not_listen_is_forced(self):
+        self.create("deaf")
+        self.ok("start", "deaf")
+        result = self.run_nacre("stop", "deaf", "--timeout", "1")
+        self.assertEqual(result.returncode, 0)
+        self.assertIn("by force", result.stderr)
+        self.assertEqual(self.listed(), {"deaf": "Stopped"})
+
+    def test_the_guest_powers_itself_off(self):
+        self.create("short", code=POWER_OFF)
+        self.ok("start", "short")
+        self.wait_until("short", "Stopped")
+        self.assertEqual(self.events("short")[-1], "shutdown")
+
+    def test_a_panic_is_written_down(self):
+        self.create("bad", code=PANIC)
+        self.ok("start", "bad")
+        self.wait_until("bad", "Stopped")
+        with open(self.path("bad", "events.log")) as file:
+            last = json.loads(file.readlines()[-1])
+        self.assertEqual(last["properties"], {"exit_code": 3, "message": "the guest's kernel has panicked"})
+
+    def test_foreground_takes_signals_and_tells_the_end(self):
+        self.create("front")
+        process = subprocess.Popen(
+            [NACRE, "start", "front", "--foreground"], stderr=subprocess.PIPE, text=True, env=self.environment
+        )
+        self.addCleanup(process.stderr.close)
+        self.wait_until("front", "Running")
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(SECONDS), 0)
+        self.assertEqual(self.listed(), {"front": "Stopped"})
+
+    def test_after_a_crash_of_the_supervisor(self):
+        self.create("hit")
+        self.ok("start", "hit")
+        machine = curl(self.path("hit"), "GET", "/api/v1/vm.info")[1]["machine_pid"]
+        os.kill(self.owner("hit"), signal.SIGKILL)
+        self.wait_until("hit", "Stopped")
+        deadline = time.monotonic() + SECONDS
+        while os.path.exists(f"/proc/{machine}") and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.assertFalse(os.path.exists(f"/proc/{machine}"), "the machine outlived its supervisor")
+        self.assertTrue(os.path.exists(self.path("hit")), "the socket that was left")
+        self.refused("not running", "pause", "hit")
+        self.ok("start", "hit")
+        self.assertEqual(self.listed(), {"hit": "Running"})
+
+    def test_after_a_crash_of_the_machine(self):
+        self.create("hit")
+        self.ok("start", "hit")
+        os.kill(curl(self.path("hit"), "GET", "/api/v1/vm.info")[1]["machine_pid"], signal.SIGKILL)
+        self.wait_until("hit", "Stopped")
+        self.ok("start", "hit")
+
+    def test_what_cannot_boot_says_why(self):
+        self.create("gone")
+        os.remove(os.path.join(self.folder, "guest"))
+        self.refused("guest: No such file", "start", "gone")
+        self.assertEqual(self.listed(), {"gone": "Stopped"})
+
+
+class Refusals(Managed):
+    def test_names(self):
+        for name in ("", "..", ".hidden", "-x", "a/b", "a" * 33, "ä", "a b"):
+            self.refused("must be 1 to 32|unknown option|unexpected argument", "create", name, "--kernel", self.image(b"\xf4"))
+        self.create("a" * 32)
+        self.refused("there is one already", "create", "a" * 32, "--kernel", self.image(b"\xf4"))
+
+    def test_options_are_checked_when_the_vm_is_made(self):
+        kernel = self.image(b"\xf4")
+        self.refused("--cpus 99", "create", "a", "--kernel", kernel, "--cpus", "99")
+        self.refused("did you mean --memory", "create", "a", "--kernel", kernel, "--memroy", "1G")
+        self.refused("nothing that a VM keeps", "create", "a", "--kernel", kernel, "--control", "7")
+        self.refused("--kernel: is missing", "create", "a")
+        self.assertEqual(self.ok("list"), "")
+
+    def test_a_directory_that_others_can_read(self):
+        self.create("open")
+        os.chmod(os.path.join(self.folder_of_all, "open"), 0o755)
+        self.refused("chmod 700", "start", "open")
+
+    def test_a_damaged_configuration(self):
+        self.create("odd")
+        for text, why in (
+            ("{", "config.json: line 1"),
+            ("[]", "is no object"),
+            ('{"payload": {"kernel": 7}}', "payload.kernel: must be a text"),
+            ('{"gpus": []}', "gpus: nacre knows no such part"),
+            ('{"disks": [{"settings": "cache=none"}]}', "disks: an entry is wrong"),
+            ('{"cpus": {"boot_vcpus": "two"}}', "cpus.boot_vcpus: must be a number"),
+        ):
+            with open(self.path("odd", "config.json"), "w") as file:
+                file.write(text)
+            self.refused(why, "start", "odd")
+
+
+if __name__ == "__main__":
+    unittest.main()
