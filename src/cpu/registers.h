@@ -249,7 +249,9 @@ enum {
               decides) */
 #define CODE_MODE_PROTECTED BIT(6) /* CR0.PE and not virtual-8086 */
 #define CODE_MODE_V86       BIT(7)
-#define CODE_MODE_AC        BIT(9) /* CPL below 3 with RFLAGS.AC: SMAP does not apply */
-#define CODE_MODE_STEP      BIT(8) /* RFLAGS.TF or armed breakpoints: one instruction a block */
+#define CODE_MODE_FS_OPEN   BIT(10) /* not in 64-bit code: FS has a limit of 4 GiB and allows all */
+#define CODE_MODE_GS_OPEN   BIT(11) /* likewise */
+#define CODE_MODE_AC        BIT(9)  /* CPL below 3 with RFLAGS.AC: SMAP does not apply */
+#define CODE_MODE_STEP      BIT(8)  /* RFLAGS.TF or armed breakpoints: one instruction a block */
 
 #endif

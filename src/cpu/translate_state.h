@@ -18,7 +18,7 @@ struct vcpu;
 
 #define JUMP_SLOTS    16384u
 #define BOUNCE_SIZE   64u
-#define CONTEXT_MODES 16u
+#define CONTEXT_MODES 32u
 #define CONTEXT_AC    1u /* set in the number while CODE_MODE_AC is */
 #define CONTEXT_STEP  2u
 #define CONTEXT_MAX   4094u /* numbers are 2 to this + 1: they fit an offset in a page */

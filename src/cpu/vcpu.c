@@ -187,13 +187,19 @@ void vcpu_wait(struct vcpu *vcpu)
     vcpu->slept_ns += clock_monotonic_ns() - start;
 }
 
-static bool segment_is_flat(const struct segment *segment, bool code)
+/* Whatever its base: is there nothing to check? */
+static bool segment_is_open(const struct segment *segment, bool code)
 {
     const uint16_t need =
         SEGMENT_PRESENT | SEGMENT_NON_SYSTEM | (code ? SEGMENT_CODE : 0) | SEGMENT_WRITABLE;
     /* Writable data, or readable code; data must not expand down. */
     const uint16_t mask = need | SEGMENT_CODE | (code ? 0 : SEGMENT_EXPAND_DOWN);
-    return !segment->base && segment->limit == 0xffffffff && (segment->attributes & mask) == need;
+    return segment->limit == 0xffffffff && (segment->attributes & mask) == need;
+}
+
+static bool segment_is_flat(const struct segment *segment, bool code)
+{
+    return !segment->base && segment_is_open(segment, code);
 }
 
 static bool segments_are_flat(const struct vcpu *vcpu)
@@ -204,13 +210,20 @@ static bool segments_are_flat(const struct vcpu *vcpu)
            segment_is_flat(&vcpu->segments[SEG_ES], false);
 }
 
+static uint32_t segments_mode(const struct vcpu *vcpu)
+{
+    if (vcpu_64bit(vcpu))
+        return CODE_MODE_LONG | CODE_MODE_FLAT | CODE_MODE_STACK_BIG;
+    if (!vcpu_protected(vcpu) || vcpu_v86(vcpu))
+        return 0;
+    return (segments_are_flat(vcpu) ? CODE_MODE_FLAT : 0) |
+           (segment_is_open(&vcpu->segments[SEG_FS], false) ? CODE_MODE_FS_OPEN : 0) |
+           (segment_is_open(&vcpu->segments[SEG_GS], false) ? CODE_MODE_GS_OPEN : 0);
+}
+
 static uint32_t code_mode(const struct vcpu *vcpu)
 {
-    uint32_t mode = 0;
-    if (vcpu_64bit(vcpu))
-        mode |= CODE_MODE_LONG | CODE_MODE_FLAT | CODE_MODE_STACK_BIG;
-    else if (vcpu_protected(vcpu) && !vcpu_v86(vcpu) && segments_are_flat(vcpu))
-        mode |= CODE_MODE_FLAT;
+    uint32_t mode = segments_mode(vcpu);
     if (vcpu->segments[SEG_CS].attributes & SEGMENT_BIG)
         mode |= CODE_MODE_BIG;
     if (vcpu->segments[SEG_SS].attributes & SEGMENT_BIG)

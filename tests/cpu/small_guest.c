@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * small_guest IMAGE [PROCESSORS]: boots a guest of guest/system on bare processors: memory, local
- * APICs, a transmitter at COM1 and a power-off port, and no machine around them. When a guest fails
- * here, the processor is to blame. Exit status 0: all its checks passed.
+ * small_guest IMAGE PROCESSORS ENGINE: boots a guest of guest/system on bare processors: memory,
+ * local APICs, a transmitter at COM1 and a power-off port, and no machine around them. When a guest
+ * fails here, the processor is to blame. Exit status 0: all its checks passed.
  */
 #include "bus/bus.h"
 #include "cpu/apic.h"
@@ -158,7 +158,16 @@ static void enter_pvh(struct vcpu *vcpu, uint32_t entry)
     vcpu_update_mode(vcpu);
 }
 
-static struct board *board_create(unsigned processors)
+static const struct engine_ops *find_engine(const char *name)
+{
+    unsigned i = 0;
+    while (engines[i] && strcmp(engines[i]->name, name) != 0)
+        i++;
+    require(engines[i] != NULL, name, NULL);
+    return engines[i];
+}
+
+static struct board *board_create(unsigned processors, const struct engine_ops *engine)
 {
     struct board *board = calloc(1, sizeof(*board));
     struct error error = {0};
@@ -179,7 +188,7 @@ static struct board *board_create(unsigned processors)
         struct vcpu *vcpu =
             vcpu_create(&board->group, &board->bus, cpu_model_find(CPU_MODEL_DEFAULT), &error);
         require(vcpu != NULL, "vcpu", &error);
-        vcpu->engine = &engine_interpret;
+        vcpu->engine = engine;
         require(!vcpu->engine->create(vcpu, &error), "engine", &error);
     }
     return board;
@@ -197,12 +206,12 @@ static void board_destroy(struct board *board)
 
 int main(int argc, char **argv)
 {
-    if (argc < 2) {
-        fprintf(stderr, "usage: small_guest IMAGE [PROCESSORS]\n");
+    if (argc != 4) {
+        fprintf(stderr, "usage: small_guest IMAGE PROCESSORS ENGINE\n");
         return 2;
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
-    struct board *board = board_create(argc > 2 ? (unsigned)atoi(argv[2]) : 1);
+    struct board *board = board_create((unsigned)atoi(argv[2]), find_engine(argv[3]));
     enter_pvh(board->group.vcpus[0], image_load(board->memory, argv[1]));
     alarm(60); /* a guest that hangs is a failure, not a wait */
     pthread_create(&board->loop_thread, NULL, loop_main, board->loop);

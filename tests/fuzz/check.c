@@ -29,7 +29,6 @@ static struct translator *translator_make(void)
     fuzz_require(translator && (translator->checker = checker_create()), &error);
     translator->event_native = STUBS;
     translator->event_parked = STUBS + 0x20;
-    ZydisDecoderInit(&translator->decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
     return translator;
 }
 

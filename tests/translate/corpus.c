@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "corpus.h"
 
+#include "cpu/translate/jump.h"
+
 #include <stdlib.h>
 
 unsigned random_pick(struct random *random, unsigned count)
@@ -68,6 +70,8 @@ static const struct shape {
     {0, 0x89, 0x8b, MODRM, ANY},
     {0, 0x8d, 0x8d, MODRM, ANY},
     {0, 0x90, 0x99, 0, ANY},
+    {0, 0xa0, 0xa3, IMMEDIATE32 | RARE, ANY},
+    {0, 0xa4, 0xab, RARE, ANY},
     {0, 0x9c, 0x9f, RARE, ANY},
     {0, 0xa8, 0xa8, IMMEDIATE8, ANY},
     {0, 0xb0, 0xb7, IMMEDIATE8, ANY},
@@ -175,9 +179,12 @@ void corpus_guest_code(struct random *random, uint8_t *bytes, size_t size)
 
 /* --- translations --- */
 
-static void set_mode(struct corpus *corpus, bool user, bool ac)
+static void set_mode(struct corpus *corpus, bool user, bool ac, bool wide)
 {
     struct vcpu *vcpu = corpus->vcpu;
+    uint16_t *code = &vcpu->segments[SEG_CS].attributes;
+    *code = (*code & ~(SEGMENT_LONG | SEGMENT_BIG)) | (wide ? SEGMENT_LONG : SEGMENT_BIG);
+    vcpu->segments[SEG_FS].attributes = 0; /* a null selector: for a handler in 32-bit code */
     vcpu->cpl = user ? 3 : 0;
     vcpu->rflags = (vcpu->rflags & ~RFLAGS_AC) | (ac && !user ? RFLAGS_AC : 0);
     vcpu_update_mode(vcpu);
@@ -187,13 +194,13 @@ static struct translation *translate(struct corpus *corpus, unsigned offset, uns
 {
     struct translator *translator = corpus->translator;
     struct vcpu *vcpu = corpus->vcpu;
-    uint32_t mode = vcpu->code_mode & ~(CODE_MODE_BIG | CODE_MODE_STACK_BIG | CODE_MODE_NO_FPU);
+    assert_true(jump_mode_known(vcpu));
+    uint32_t mode = jump_mode(vcpu) & ~(uint32_t)CODE_MODE_NO_FPU;
     if (translator_is_full(translator))
         translator_empty(translator);
     pthread_mutex_lock(&translator->lock);
     struct translation *translation = NULL;
-    if (scan_run(translator->scan, &translator->decoder, vcpu->model, mode, offset, available,
-                 SCAN_INSTRUCTIONS_MAX))
+    if (scan_run(translator->scan, vcpu->model, mode, offset, available, SCAN_INSTRUCTIONS_MAX))
         translation = build_translation(translator, vcpu, translator->scan, CODE + offset, mode);
     pthread_mutex_unlock(&translator->lock);
     return translation;
@@ -205,14 +212,15 @@ struct translation *corpus_translate(struct corpus *corpus)
     unsigned offset = random_pick(random, PAGE_SIZE);
     unsigned size = (unsigned)PAGE_SIZE - offset;
     size = size > 256 ? 256 : size;
-    set_mode(corpus, random_pick(random, 2), !random_pick(random, 4));
+    set_mode(corpus, random_pick(random, 2), !random_pick(random, 4), random_pick(random, 3));
     corpus_guest_code(random, corpus->translator->scan->bytes + offset, size);
     return translate(corpus, offset, size);
 }
 
-struct translation *corpus_translate_code(struct corpus *corpus, const uint8_t *code, size_t size)
+struct translation *corpus_translate_code(struct corpus *corpus, const uint8_t *code, size_t size,
+                                          bool wide)
 {
-    set_mode(corpus, true, false);
+    set_mode(corpus, true, false, wide);
     memcpy(corpus->translator->scan->bytes, code, size);
     return translate(corpus, 0, (unsigned)size);
 }

@@ -29,11 +29,13 @@ int corpus_teardown(void **state);
 /* Random guest code that decodes, most of it into what compilers write. */
 void corpus_guest_code(struct random *random, uint8_t *bytes, size_t size);
 
-/* A translation of new random code in a random mode (level 0 or 3, RFLAGS.AC), through scanner,
- * builder and checker. NULL: refused (translator->refused has grown) or given up. */
+/* A translation of new random code in a random mode (level 0 or 3, RFLAGS.AC, 64 or 32 bits),
+ * through scanner, builder and checker. NULL: refused (translator->refused has grown) or given up.
+ */
 struct translation *corpus_translate(struct corpus *corpus);
-/* The same of given guest code, at level 3. */
-struct translation *corpus_translate_code(struct corpus *corpus, const uint8_t *code, size_t size);
+/* The same of given guest code, at level 3; with 64 bits if `wide`. */
+struct translation *corpus_translate_code(struct corpus *corpus, const uint8_t *code, size_t size,
+                                          bool wide);
 
 /* Its host code. */
 const uint8_t *corpus_code(const struct corpus *corpus, const struct translation *translation);

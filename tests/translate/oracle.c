@@ -3,6 +3,8 @@
 
 #include "cpu/translate/emit.h"
 
+#include <Zydis/Zydis.h>
+
 /* Categories of which no instruction is ever emitted. */
 static bool is_forbidden(const ZydisDecodedInstruction *decoded)
 {
@@ -160,11 +162,13 @@ const char *oracle_complaint(const struct translator *translator,
                              uint32_t *offset)
 {
     uint32_t length = translation->end - translation->start;
+    ZydisDecoder decoder;
     ZydisDecodedInstruction decoded;
     ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
+    ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
     for (*offset = 0; *offset < length; *offset += decoded.length) {
-        if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&translator->decoder, code + *offset,
-                                                 length - *offset, &decoded, operands)))
+        if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, code + *offset, length - *offset,
+                                                 &decoded, operands)))
             return "no instruction";
         const char *complaint = instruction_complaint(translator, translation,
                                                       *offset + decoded.length, &decoded, operands);

@@ -25,6 +25,25 @@ static void jumps_lead_forward_to_instructions(void **state)
     }
 }
 
+/* JRCXZ and JECXZ. */
+static void short_jumps_lead_forward_to_instructions(void **state)
+{
+    static const struct {
+        uint8_t displacement;
+        enum check_rule rule;
+    } cases[] = {{0, CHECK_ACCEPTED}, {7, CHECK_ACCEPTED}, {1, CHECK_TARGET},
+                 {0x7f, CHECK_JUMP},  {0x80, CHECK_JUMP},  {0xf0, CHECK_JUMP}};
+    for (unsigned i = 0; i < 2 * ARRAY_SIZE(cases); i++) {
+        struct draft draft;
+        draft_begin(&draft, state);
+        if (i & 1)
+            PUT(&draft, 0x67);
+        PUT(&draft, 0xe3, cases[i / 2].displacement);
+        PUT(&draft, 0x48, 0xc7, 0xc0, 0x0f, 0x05, 0, 0); /* mov rax, 0x50f: a syscall inside */
+        assert_rule(draft_finish(&draft), cases[i / 2].rule);
+    }
+}
+
 static void nothing_jumps_behind_the_comparison(void **state)
 {
     /* Offsets into the sequence of a look-up: at its instructions. */
@@ -176,6 +195,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(jumps_lead_forward_to_instructions),
+        TEST(short_jumps_lead_forward_to_instructions),
         TEST(nothing_jumps_behind_the_comparison),
         TEST(events_are_of_the_translations_own_sites),
         TEST(events_go_to_the_two_stubs),

@@ -23,12 +23,13 @@ static void runs_stay_within_what_was_looked_up(void **state)
 
 /* --- strings --- */
 
-#define SHIFT 3 /* of an element's size: quadwords */
+/* Of an element's size: quadwords, and in 32-bit code doublewords. */
+enum { NARROW_SHIFT = 2, SHIFT = 3 };
 
 /* What a planted mistake leaves out, or does between the steps. */
 struct string_case {
     const char *name;
-    bool no_bound, no_range, no_source_range, read_only;
+    bool narrow, no_bound, no_range, no_source_range, read_only;
     uint8_t bound_shift, range_shift;
     uint8_t between[8]; /* bound and look-up, range and string instruction */
     uint8_t behind[8];
@@ -36,9 +37,12 @@ struct string_case {
 };
 
 /* A look-up after whose miss C does all of the instruction. */
-static void put_look_up(struct draft *draft, unsigned pointer, enum mmu_access access)
+static void put_look_up(struct draft *draft, unsigned pointer, enum mmu_access access, bool narrow)
 {
-    emit_move(&draft->emitter, S0, pointer);
+    if (narrow)
+        emit_move_narrow(&draft->emitter, S0, pointer);
+    else
+        emit_move(&draft->emitter, S0, pointer);
     unsigned site = draft_access(draft, MMU_USER, access, 1);
     draft->sites[site].kind = SITE_INTERPRET;
 }
@@ -59,11 +63,13 @@ static uint32_t put_range(struct draft *draft, unsigned shift)
     return emit_jump_if(&draft->emitter, CONDITION_A);
 }
 
-/* rep stosq or rep movsq, with host addresses in RDI and RSI meanwhile. */
-static void put_string(struct draft *draft, bool move)
+/* rep stosq or rep movsq, with host addresses in RDI and RSI meanwhile; narrow: as 32-bit code has
+ * them, for doublewords. */
+static void put_string(struct draft *draft, bool move, bool narrow)
 {
     struct emitter *emitter = &draft->emitter;
-    const struct emit_address to = {S1, S0, SHIFT, 0}, from = {GPR_RSI, S0, SHIFT, 0};
+    const uint8_t shift = narrow ? NARROW_SHIFT : SHIFT;
+    const struct emit_address to = {S1, S0, shift, 0}, from = {GPR_RSI, S0, shift, 0};
     if (move) {
         emit_vcpu(emitter, OPCODE_STORE, true, GPR_RSI, VCPU(translate.spill2));
         emit_vcpu(emitter, OPCODE_LOAD, true, GPR_RSI, VCPU(translate.source));
@@ -71,11 +77,14 @@ static void put_string(struct draft *draft, bool move)
     emit_move(emitter, S1, GPR_RDI);
     emit_move(emitter, GPR_RDI, S0);
     emit_move(emitter, S0, GPR_RCX);
-    PUT(draft, 0xf3, 0x48, move ? 0xa5 : 0xab);
-    emit_memory(emitter, OPCODE_LEA, true, GPR_RDI, &to);
+    PUT(draft, 0xf3);
+    if (!narrow)
+        PUT(draft, 0x48);
+    PUT(draft, move ? 0xa5 : 0xab);
+    emit_memory(emitter, OPCODE_LEA, !narrow, GPR_RDI, &to);
     if (move) {
         emit_vcpu(emitter, OPCODE_LOAD, true, GPR_RSI, VCPU(translate.spill2));
-        emit_memory(emitter, OPCODE_LEA, true, GPR_RSI, &from);
+        emit_memory(emitter, OPCODE_LEA, !narrow, GPR_RSI, &from);
     }
 }
 
@@ -83,21 +92,23 @@ static enum check_rule string(void **state, const struct string_case *mistake, b
 {
     struct draft draft;
     uint32_t places[3] = {0};
+    bool narrow = mistake->narrow;
+    const unsigned shift = narrow ? NARROW_SHIFT : SHIFT;
     draft_begin(&draft, state);
     if (!mistake->no_bound)
-        places[0] = put_bound(&draft, mistake->bound_shift ? mistake->bound_shift : SHIFT);
+        places[0] = put_bound(&draft, mistake->bound_shift ? mistake->bound_shift : shift);
     draft_put(&draft, mistake->between, mistake->between_length);
     if (move) {
-        put_look_up(&draft, GPR_RSI, MMU_READ);
+        put_look_up(&draft, GPR_RSI, MMU_READ, narrow);
         if (!mistake->no_source_range)
-            places[1] = put_range(&draft, SHIFT);
+            places[1] = put_range(&draft, shift);
         emit_vcpu(&draft.emitter, OPCODE_STORE, true, S0, VCPU(translate.source));
     }
-    put_look_up(&draft, GPR_RDI, mistake->read_only ? MMU_READ : MMU_WRITE);
+    put_look_up(&draft, GPR_RDI, mistake->read_only ? MMU_READ : MMU_WRITE, narrow);
     if (!mistake->no_range)
-        places[2] = put_range(&draft, mistake->range_shift ? mistake->range_shift : SHIFT);
+        places[2] = put_range(&draft, mistake->range_shift ? mistake->range_shift : shift);
     draft_put(&draft, mistake->behind, mistake->behind_length);
-    put_string(&draft, move);
+    put_string(&draft, move, narrow);
     uint32_t over = emit_jump(&draft.emitter);
     for (unsigned i = 0; i < ARRAY_SIZE(places); i++)
         if (places[i])
@@ -128,9 +139,17 @@ static void strings_stay_within_their_pages(void **state)
     };
     assert_rule(string(state, &good, false), CHECK_ACCEPTED);
     assert_rule(string(state, &good, true), CHECK_ACCEPTED);
-    for (unsigned i = 0; i < 2 * ARRAY_SIZE(mistakes); i++)
-        if (string(state, &mistakes[i / 2], i & 1) == CHECK_ACCEPTED)
-            fail_msg("%s: accepted", mistakes[i / 2].name);
+    static const struct string_case narrow = {.name = "in 32-bit code", .narrow = true};
+    assert_rule(string(state, &narrow, false), CHECK_ACCEPTED);
+    assert_rule(string(state, &narrow, true), CHECK_ACCEPTED);
+    for (unsigned i = 0; i < 4 * ARRAY_SIZE(mistakes); i++) {
+        struct string_case mistake = mistakes[i / 4];
+        mistake.narrow = i & 2;
+        if (mistake.narrow && mistake.range_shift == NARROW_SHIFT)
+            mistake.range_shift--;
+        if (string(state, &mistake, i & 1) == CHECK_ACCEPTED)
+            fail_msg("%s: accepted", mistake.name);
+    }
     static const struct string_case source = {.name = "source", .no_source_range = true};
     assert_true(string(state, &source, true) != CHECK_ACCEPTED);
 }
@@ -144,10 +163,10 @@ static void loaded_addresses_are_none_for_strings(void **state)
         struct draft draft;
         draft_begin(&draft, state);
         uint32_t bound = put_bound(&draft, SHIFT);
-        put_look_up(&draft, GPR_RDI, MMU_WRITE);
+        put_look_up(&draft, GPR_RDI, MMU_WRITE, false);
         uint32_t range = put_range(&draft, SHIFT);
         emit_vcpu(&draft.emitter, OPCODE_LOAD, true, S0, fields[i]);
-        put_string(&draft, false);
+        put_string(&draft, false, false);
         uint32_t over = emit_jump(&draft.emitter);
         emit_land(&draft.emitter, bound);
         emit_land(&draft.emitter, range);

@@ -79,11 +79,11 @@ struct site *build_operation_site(struct builder *builder)
 {
     const struct instruction *instruction = builder->instruction;
     struct op *ops = translator_take(builder->translator, 2 * sizeof(struct op));
-    if (!ops || !interpret_prepare(builder->vcpu, builder->mode, instruction->bytes,
-                                   instruction->decoded.length, ops))
+    const uint8_t *bytes = builder->scan->bytes + instruction->offset; /* as the guest wrote it */
+    if (!ops || !interpret_prepare(builder->vcpu, builder->mode, bytes, instruction->length, ops))
         return build_site(builder, SITE_INTERPRET);
     struct site *site = build_site(builder, SITE_OPERATION);
-    site->target = instruction->offset + instruction->decoded.length;
+    site->target = instruction_end(instruction);
     site->ops = ops;
     site->last = instruction + 1 == builder->scan->instructions + builder->scan->count;
     return site;
@@ -145,10 +145,12 @@ static void build_lea(struct builder *builder)
     unsigned to = guest_register(instruction->operands[0].reg.value);
     operand.mem.segment = ZYDIS_REGISTER_DS; /* LEA adds no base */
     unsigned base = guest_register(operand.mem.base), index = guest_register(operand.mem.index);
-    bool simple = operand.mem.base != ZYDIS_REGISTER_RIP &&
-                  operand.mem.base != ZYDIS_REGISTER_EIP && !is_stolen(base) && !is_stolen(index) &&
-                  !is_stolen(to);
-    if (simple) {
+    bool relative =
+        operand.mem.base == ZYDIS_REGISTER_RIP || operand.mem.base == ZYDIS_REGISTER_EIP;
+    /* 32-bit code has other forms for absolute and for 16-bit addresses. */
+    bool same = builder->wide || (instruction->decoded.address_width == 32 &&
+                                  (base != NO_REGISTER || index != NO_REGISTER));
+    if (same && !relative && !is_stolen(base) && !is_stolen(index) && !is_stolen(to)) {
         emit_bytes(emitter, instruction->bytes, instruction->decoded.length);
         return;
     }
@@ -193,7 +195,7 @@ static void build_bit(struct builder *builder)
     const uint8_t sar_s1[] = {0x49, 0xc1, 0xff, bits == 64 ? 6 : 5};
     emit_bytes(emitter, sar_s1, sizeof(sar_s1));
     const struct emit_address element = {S0, S1, bits == 64 ? 3 : 2, 0};
-    emit_memory(emitter, OPCODE_LEA, true, S0, &element);
+    emit_memory(emitter, OPCODE_LEA, builder->wide, S0, &element);
     bool write = instruction->operands[0].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
     build_access(builder, write ? MMU_WRITE : MMU_READ, bits / 8);
     if (is_stolen(number))
@@ -376,7 +378,7 @@ static void build_body(struct builder *builder)
     }
     if (!run_ended(scan)) {
         const struct instruction *last = &scan->instructions[scan->count - 1];
-        build_goto(builder, last->offset + last->decoded.length);
+        build_goto(builder, instruction_end(last));
     }
     build_detours(builder);
 }
@@ -448,6 +450,7 @@ struct translation *build_translation(struct translator *translator, struct vcpu
         .scan = scan,
         .mode = mode,
         .mmu_mode = vcpu->mmu_mode,
+        .wide = mode & CODE_MODE_LONG,
         .start = translator->used,
         .emitter = {.bytes = code, .capacity = sizeof(code)},
     };

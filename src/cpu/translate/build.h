@@ -25,6 +25,7 @@ struct builder {
     struct emitter emitter;
     uint32_t mode;
     unsigned mmu_mode;
+    bool wide;      /* addresses and stack slots have 64 bits, or else 32 */
     uint32_t start; /* cache offset the code is for */
     bool parked;    /* the flags are in parked_flags, not in the host's register */
     unsigned site_count, detour_count;
@@ -51,6 +52,10 @@ void build_claim_flags(struct builder *builder);
 
 /* S0 := linear address of the visible memory operand. Flags are left alone. */
 void build_address(struct builder *builder, const ZydisDecodedOperand *operand);
+/* reg := the guest register's value as an address. */
+void build_load_pointer(struct builder *builder, unsigned reg, unsigned guest);
+/* to := from + displacement, wrapped as addresses are. */
+void build_add_pointer(struct builder *builder, unsigned to, unsigned from, int32_t displacement);
 /* reg := gva of the page offset `offset` (may lie outside of the page). */
 void build_code_address(struct builder *builder, unsigned reg, int64_t offset);
 
@@ -67,6 +72,11 @@ uint32_t build_access_check(struct builder *builder, enum mmu_access access, uns
 void build_access_undo(struct builder *builder, enum mmu_access access);
 
 /* --- stack.c --- */
+/* Bytes of a slot of the guest's stack. */
+static inline int32_t build_slot_size(const struct builder *builder)
+{
+    return builder->wide ? 8 : 4;
+}
 void build_push(struct builder *builder);
 void build_pop(struct builder *builder);
 void build_leave(struct builder *builder);
@@ -79,7 +89,7 @@ void build_push_return(struct builder *builder);
 unsigned build_stack_run(struct builder *builder, uint32_t host);
 
 /* --- flow.c --- */
-/* S0 := the 64-bit memory operand. */
+/* S0 := the memory operand, of an address's size. */
 void build_load_operand(struct builder *builder);
 /* To the gva in S0, through the jump slots. undo: what RSP was changed by, should the target turn
  * out to be none. */

@@ -55,7 +55,6 @@ struct translator *translator_create(uint64_t code_bytes, struct error *error)
     pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
     pthread_rwlock_init(&translator->inside, &attributes);
     pthread_rwlockattr_destroy(&attributes);
-    ZydisDecoderInit(&translator->decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
     translator->scan = scan_create();
     translator->builder = malloc(sizeof(struct builder));
     translator->checker = checker_create();

@@ -11,8 +11,6 @@
 #include "cpu/interpret/op.h"
 #include "cpu/vcpu.h"
 
-#include <Zydis/Zydis.h>
-
 #define TRANSLATION_HASH  262144u
 #define TRANSLATION_PAGES 16384u
 #define ENTRY_ALIGNMENT   8 /* of the parked entry: it is changed by one store when it dies */
@@ -108,7 +106,6 @@ struct translator {
     uint32_t ordered_capacity;
     struct arena_chunk *chunks;
     size_t arena_bytes;
-    ZydisDecoder decoder;
     struct memory_observer observer;
     struct vcpu_group *group;
     struct scan *scan; /* work areas of the translation being made */

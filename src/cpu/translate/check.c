@@ -159,7 +159,7 @@ static void die(struct checker *checker)
 
 /* --- one instruction --- */
 
-/* Jumps inside the translation: JMP and Jcc with 32-bit displacements, JRCXZ. */
+/* Jumps inside the translation: JMP and Jcc with 32-bit displacements, JRCXZ, JECXZ. */
 static unsigned jump_check(struct checker *checker)
 {
     const uint8_t *bytes = checker->code + checker->at;
@@ -172,16 +172,15 @@ static unsigned jump_check(struct checker *checker)
     }
     if (bytes[0] == 0x0f && (bytes[1] & 0xf0) == 0x80 && left >= 6)
         return check_note_jump(checker, checker->at + 2, &checker->state) ? 6 : 0;
-    if (bytes[0] == 0xe3 && left >= 2) {
-        if (bytes[1] & 0x80) {
-            check_refuse(checker, CHECK_JUMP);
-            return 0;
-        }
-        return check_note_join(checker, (int64_t)checker->at + 2 + bytes[1], &checker->state, false)
-                   ? 2
-                   : 0;
+    unsigned length = bytes[0] == 0x67 ? 3 : 2; /* JECXZ, JRCXZ */
+    if (bytes[length - 2] != 0xe3 || left < length)
+        return 0;
+    if (bytes[length - 1] & 0x80) {
+        check_refuse(checker, CHECK_JUMP);
+        return 0;
     }
-    return 0;
+    int64_t target = (int64_t)checker->at + length + bytes[length - 1];
+    return check_note_join(checker, target, &checker->state, false) ? length : 0;
 }
 
 /* What stands in front of a jump that may be changed, to align it. */

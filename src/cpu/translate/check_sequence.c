@@ -75,13 +75,16 @@
 #define MOV_GS_RSI(offset)          0x65, 0x48, 0x89, 0x34, 0x25, LE32(offset)
 #define MOV_RSI_GS(offset)          0x65, 0x48, 0x8b, 0x34, 0x25, LE32(offset)
 #define LEA_R15_R15_RCX(shift)      0x4d, 0x8d, 0x3c, (shift) << 6 | 0x0f
-#define LEA_RDI_R15_R14(shift)      0x4b, 0x8d, 0x3c, (shift) << 6 | 0x37
-#define LEA_RSI_RSI_R14(shift)      0x4a, 0x8d, 0x34, (shift) << 6 | 0x36
-#define MOV_R15_SITE                0x49, 0xbf, HOLE64(HOLE_SITE)
-#define JMP                         0xe9, HOLE32(HOLE_JUMP)
-#define JA                          0x0f, 0x87, HOLE32(HOLE_JUMP)
-#define JNE                         0x0f, 0x85, HOLE32(HOLE_JUMP)
-#define JE                          0x0f, 0x84, HOLE32(HOLE_JUMP)
+#define MOV_R14D_EDI                0x41, 0x89, 0xfe
+#define MOV_R14D_ESI                0x41, 0x89, 0xf6
+/* rex_w: of the result, which has 32 bits in 32-bit code */
+#define LEA_DI_R15_R14(rex_w, shift) 0x43 | (rex_w), 0x8d, 0x3c, (shift) << 6 | 0x37
+#define LEA_SI_RSI_R14(rex_w, shift) 0x42 | (rex_w), 0x8d, 0x34, (shift) << 6 | 0x36
+#define MOV_R15_SITE                 0x49, 0xbf, HOLE64(HOLE_SITE)
+#define JMP                          0xe9, HOLE32(HOLE_JUMP)
+#define JA                           0x0f, 0x87, HOLE32(HOLE_JUMP)
+#define JNE                          0x0f, 0x85, HOLE32(HOLE_JUMP)
+#define JE                           0x0f, 0x84, HOLE32(HOLE_JUMP)
 
 struct sequence;
 typedef unsigned effect_function(struct checker *checker, const struct sequence *sequence,
@@ -406,34 +409,48 @@ static unsigned effect_high_byte(struct checker *checker, const struct sequence 
 
 /* String instructions on elements of 1 << shift bytes: string.c. */
 #define REP_PREFIX 0xf3
-#define STRING(shift, prefix_and_stos, prefix_and_movs)                                         \
-    {UNITS(CMP_RCX((uint32_t)PAGE_SIZE >> (shift)), JA), .effect = effect_bound,                \
-     .argument = (shift) + 1, .mode = ANY_MODE},                                                \
-        {UNITS(MOV_R15_R14, AND_R15D((uint32_t)PAGE_SIZE - 1), LEA_R15_R15_RCX(shift),          \
-               CMP_R15((uint32_t)PAGE_SIZE), JA),                                               \
-         .effect = effect_range, .argument = (shift) + 1, .mode = ANY_MODE},                    \
-        {UNITS(MOV_R15_RDI, MOV_RDI_R14, MOV_R14_RCX, prefix_and_stos, LEA_RDI_R15_R14(shift)), \
-         .effect = effect_store_string, .argument = (shift) + 1, .mode = ANY_MODE},             \
-    {                                                                                           \
-        UNITS(MOV_GS_RSI(FIELD(translate.spill2)), MOV_RSI_GS(FIELD(translate.source)),         \
-              MOV_R15_RDI, MOV_RDI_R14, MOV_R14_RCX, prefix_and_movs, LEA_RDI_R15_R14(shift),   \
-              MOV_RSI_GS(FIELD(translate.spill2)), LEA_RSI_RSI_R14(shift)),                     \
-            .effect = effect_move_string, .argument = (shift) + 1, .mode = ANY_MODE             \
+#define REX_W      8
+#define STRING_RANGE(shift)                                                           \
+    {UNITS(CMP_RCX((uint32_t)PAGE_SIZE >> (shift)), JA), .effect = effect_bound,      \
+     .argument = (shift) + 1, .mode = ANY_MODE},                                      \
+    {                                                                                 \
+        UNITS(MOV_R15_R14, AND_R15D((uint32_t)PAGE_SIZE - 1), LEA_R15_R15_RCX(shift), \
+              CMP_R15((uint32_t)PAGE_SIZE), JA),                                      \
+            .effect = effect_range, .argument = (shift) + 1, .mode = ANY_MODE         \
     }
+#define STRING(rex_w, shift, prefix_and_stos, prefix_and_movs)                                    \
+    {UNITS(MOV_R15_RDI, MOV_RDI_R14, MOV_R14_RCX, prefix_and_stos, LEA_DI_R15_R14(rex_w, shift)), \
+     .effect = effect_store_string, .argument = (shift) + 1, .mode = ANY_MODE},                   \
+    {                                                                                             \
+        UNITS(MOV_GS_RSI(FIELD(translate.spill2)), MOV_RSI_GS(FIELD(translate.source)),           \
+              MOV_R15_RDI, MOV_RDI_R14, MOV_R14_RCX, prefix_and_movs,                             \
+              LEA_DI_R15_R14(rex_w, shift), MOV_RSI_GS(FIELD(translate.spill2)),                  \
+              LEA_SI_RSI_R14(rex_w, shift)),                                                      \
+            .effect = effect_move_string, .argument = (shift) + 1, .mode = ANY_MODE               \
+    }
+/* In 64-bit and in 32-bit code. */
+#define STRINGS(shift, prefix_and_stos, prefix_and_movs)                                       \
+    STRING_RANGE(shift), STRING(REX_W, shift, BYTES(prefix_and_stos), BYTES(prefix_and_movs)), \
+        STRING(0, shift, BYTES(prefix_and_stos), BYTES(prefix_and_movs))
 #define BYTES(...) __VA_ARGS__
 
 static const struct sequence sequences[] = {
     {0}, /* 0: none */
     KERNEL(MMU_SUPERVISOR),
     KERNEL(MMU_SUPERVISOR_AC),
-    STRING(0, BYTES(REP_PREFIX, 0xaa), BYTES(REP_PREFIX, 0xa4)),
-    STRING(1, BYTES(0x66, REP_PREFIX, 0xab), BYTES(0x66, REP_PREFIX, 0xa5)),
-    STRING(2, BYTES(REP_PREFIX, 0xab), BYTES(REP_PREFIX, 0xa5)),
-    STRING(3, BYTES(REP_PREFIX, 0x48, 0xab), BYTES(REP_PREFIX, 0x48, 0xa5)),
+    STRINGS(0, BYTES(REP_PREFIX, 0xaa), BYTES(REP_PREFIX, 0xa4)),
+    STRINGS(1, BYTES(0x66, REP_PREFIX, 0xab), BYTES(0x66, REP_PREFIX, 0xa5)),
+    STRINGS(2, BYTES(REP_PREFIX, 0xab), BYTES(REP_PREFIX, 0xa5)),
+    STRING_RANGE(3),
+    STRING(REX_W, 3, BYTES(REP_PREFIX, 0x48, 0xab), BYTES(REP_PREFIX, 0x48, 0xa5)),
     {UNITS(MOV_GS_R14(FIELD(translate.source)), MOV_R14_RDI), .effect = effect_source,
+     .mode = ANY_MODE},
+    {UNITS(MOV_GS_R14(FIELD(translate.source)), MOV_R14D_EDI), .effect = effect_source,
      .mode = ANY_MODE},
     {UNITS(MOV_R14_RDI), .effect = effect_pointer, .mode = ANY_MODE},
     {UNITS(MOV_R14_RSI), .effect = effect_pointer, .mode = ANY_MODE},
+    {UNITS(MOV_R14D_EDI), .effect = effect_pointer, .mode = ANY_MODE},
+    {UNITS(MOV_R14D_ESI), .effect = effect_pointer, .mode = ANY_MODE},
     {UNITS(TEST_BYTE_GS(FIELD(rflags) + 1, RFLAGS_DF >> 8), JNE), .effect = effect_test,
      .mode = ANY_MODE},
     {UNITS(CMP_BYTE_GS_0(FIELD(interrupt_window)), JNE), .effect = effect_test, .mode = ANY_MODE},

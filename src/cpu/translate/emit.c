@@ -93,11 +93,21 @@ void emit_vcpu_indexed(struct emitter *emitter, enum emit_opcode opcode, unsigne
     emit_memory(emitter, opcode, true, reg, &address);
 }
 
-void emit_move(struct emitter *emitter, unsigned to, unsigned from)
+static void emit_register_move(struct emitter *emitter, bool wide, unsigned to, unsigned from)
 {
-    emit_rex(emitter, true, from, 0, to);
+    emit_rex(emitter, wide, from, 0, to);
     emit_byte(emitter, OPCODE_STORE);
     emit_byte(emitter, MODRM(3, from, to));
+}
+
+void emit_move(struct emitter *emitter, unsigned to, unsigned from)
+{
+    emit_register_move(emitter, true, to, from);
+}
+
+void emit_move_narrow(struct emitter *emitter, unsigned to, unsigned from)
+{
+    emit_register_move(emitter, false, to, from);
 }
 
 void emit_xor(struct emitter *emitter, unsigned to, unsigned from)

@@ -58,6 +58,8 @@ void emit_vcpu_indexed(struct emitter *emitter, enum emit_opcode opcode, unsigne
                        unsigned base, int32_t displacement);
 /* mov to, from, 64 bits. */
 void emit_move(struct emitter *emitter, unsigned to, unsigned from);
+/* mov to, from, 32 bits. */
+void emit_move_narrow(struct emitter *emitter, unsigned to, unsigned from);
 /* xor to, from, 64 bits. */
 void emit_xor(struct emitter *emitter, unsigned to, unsigned from);
 /* mov reg, imm: sign-extended 32 bits where that is enough, else 64. */

@@ -76,8 +76,8 @@ static struct translation *translate(struct vcpu *vcpu, uint64_t gpa, uint32_t m
     if (memory_read(vcpu->memory, gpa, scan->bytes + offset, PAGE_SIZE - offset) < 0)
         return NULL;
     unsigned limit = mode >> MODE_LIMIT_SHIFT & 63;
-    if (!scan_run(scan, &translator->decoder, vcpu->model, mode, offset,
-                  (unsigned)(PAGE_SIZE - offset), limit ? limit : SCAN_INSTRUCTIONS_MAX))
+    if (!scan_run(scan, vcpu->model, mode, offset, (unsigned)(PAGE_SIZE - offset),
+                  limit ? limit : SCAN_INSTRUCTIONS_MAX))
         return NULL;
     return build_translation(translator, vcpu, scan, gpa, mode);
 }

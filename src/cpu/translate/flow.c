@@ -3,32 +3,17 @@
 #include "cpu/translate/build.h"
 #include "cpu/translate/rewrite.h"
 
-static void load_guest(struct builder *builder, unsigned reg, unsigned guest)
-{
-    if (is_stolen(guest))
-        emit_vcpu(&builder->emitter, OPCODE_LOAD, true, reg, VCPU_REGISTER(guest));
-    else
-        emit_move(&builder->emitter, reg, guest);
-}
-
-static void lea(struct builder *builder, unsigned to, unsigned from, int32_t displacement)
-{
-    const struct emit_address address = {(uint8_t)from, NO_REGISTER, 0, displacement};
-    emit_memory(&builder->emitter, OPCODE_LEA, true, to, &address);
-}
-
 static void load(struct builder *builder, unsigned to, unsigned from)
 {
     const struct emit_address address = {(uint8_t)from, NO_REGISTER, 0, 0};
-    emit_memory(&builder->emitter, OPCODE_LOAD, true, to, &address);
+    emit_memory(&builder->emitter, OPCODE_LOAD, builder->wide, to, &address);
 }
 
-/* S0 := the 64-bit memory operand. */
 void build_load_operand(struct builder *builder)
 {
     build_free_flags(builder, builder->instruction->flags_live);
     build_address(builder, &builder->instruction->operands[builder->instruction->memory]);
-    build_access(builder, MMU_READ, 8);
+    build_access(builder, MMU_READ, (unsigned)build_slot_size(builder));
     load(builder, S0, S0);
 }
 
@@ -77,7 +62,7 @@ void build_goto(struct builder *builder, int64_t offset)
 static int64_t direct_target(const struct builder *builder)
 {
     const struct instruction *instruction = builder->instruction;
-    return instruction->offset + instruction->decoded.length + instruction->operands[0].imm.value.s;
+    return instruction_end(instruction) + instruction->operands[0].imm.value.s;
 }
 
 static bool is_direct(const struct builder *builder)
@@ -91,7 +76,8 @@ static void load_target(struct builder *builder)
     if (builder->instruction->memory >= 0)
         build_load_operand(builder);
     else
-        load_guest(builder, S0, guest_register(builder->instruction->operands[0].reg.value));
+        build_load_pointer(builder, S0,
+                           guest_register(builder->instruction->operands[0].reg.value));
 }
 
 void build_call(struct builder *builder)
@@ -108,7 +94,7 @@ void build_call(struct builder *builder)
         return;
     }
     emit_vcpu(emitter, OPCODE_LOAD, true, S0, VCPU(translate.spill));
-    build_indirect(builder, -8);
+    build_indirect(builder, -build_slot_size(builder));
 }
 
 void build_jump(struct builder *builder)
@@ -151,16 +137,17 @@ void build_branch(struct builder *builder)
     emit_land(emitter, over);
 }
 
-/* LOOP and JRCXZ leave the flags alone, and so does the host's own JRCXZ. */
+/* LOOP, JRCXZ and JECXZ leave the flags alone, and so do the host's own. */
 void build_loop(struct builder *builder)
 {
-    static const uint8_t jrcxz_over_jump[] = {0xe3, 0x05}; /* the jump has five bytes */
+    static const uint8_t jecxz_over_jump[] = {0x67, 0xe3, 0x05}; /* the jump has five bytes */
     struct emitter *emitter = &builder->emitter;
     bool parked = builder->parked,
          loop = builder->instruction->decoded.mnemonic == ZYDIS_MNEMONIC_LOOP;
     if (loop)
-        lea(builder, GPR_RCX, GPR_RCX, -1);
-    emit_bytes(emitter, jrcxz_over_jump, sizeof(jrcxz_over_jump));
+        build_add_pointer(builder, GPR_RCX, GPR_RCX, -1);
+    unsigned prefix = builder->wide ? 1 : 0;
+    emit_bytes(emitter, jecxz_over_jump + prefix, sizeof(jecxz_over_jump) - prefix);
     uint32_t not_zero = emit_jump(emitter);
     if (loop) {
         uint32_t done = emit_jump(emitter); /* RCX is zero: go on behind */

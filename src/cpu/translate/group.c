@@ -32,7 +32,7 @@ static bool is_plain_access(const struct instruction *instruction)
     unsigned base = guest_register(operand->mem.base);
     return operand->mem.index == ZYDIS_REGISTER_NONE && base != NO_REGISTER && !is_stolen(base) &&
            operand->mem.segment != ZYDIS_REGISTER_FS && operand->mem.segment != ZYDIS_REGISTER_GS &&
-           instruction->decoded.address_width == 64;
+           has_native_address(instruction);
 }
 
 static bool writes_register(const struct instruction *instruction, unsigned number)
@@ -104,11 +104,10 @@ unsigned build_access_run(struct builder *builder)
     const struct instruction *first = builder->instruction;
     uint32_t host = emitter->length;
     build_free_flags(builder, first->flags_read | (first->flags_live & ~first->flags_written));
-    const struct emit_address address = {(uint8_t)run.base, NO_REGISTER, 0, (int32_t)run.low};
     if (run.low)
-        emit_memory(emitter, OPCODE_LEA, true, S0, &address);
+        build_add_pointer(builder, S0, run.base, (int32_t)run.low);
     else
-        emit_move(emitter, S0, run.base);
+        build_load_pointer(builder, S0, run.base);
     build_run_access(builder, run.writes ? MMU_WRITE : MMU_READ, (unsigned)(run.high - run.low));
     for (unsigned i = 0; i < run.count; i++) {
         builder->instruction = first + i;

@@ -4,20 +4,27 @@
 #include "cpu/mmu.h"
 
 /* What a mode's number is made of; other bits must have one certain value. */
-#define MODE_NEEDED (CODE_MODE_LONG | CODE_MODE_FLAT | CODE_MODE_PROTECTED)
-#define MODE_KNOWN                                                                          \
-    (MODE_NEEDED | CODE_MODE_USER | CODE_MODE_NO_FPU | CODE_MODE_AC | CODE_MODE_STACK_BIG | \
-     CODE_MODE_BIG)
+#define MODE_NEEDED (CODE_MODE_FLAT | CODE_MODE_PROTECTED)
+#define MODE_BIG                                                                     \
+    (CODE_MODE_BIG | CODE_MODE_STACK_BIG) /* both in 32-bit code; else of no meaning \
+                                           */
+#define MODE_KNOWN                                                                                \
+    (MODE_NEEDED | MODE_BIG | CODE_MODE_LONG | CODE_MODE_USER | CODE_MODE_NO_FPU | CODE_MODE_AC | \
+     CODE_MODE_FS_OPEN | CODE_MODE_GS_OPEN)
 
 uint32_t jump_mode(const struct vcpu *vcpu)
 {
-    uint32_t mode = vcpu->code_mode & ~(CODE_MODE_STACK_BIG | CODE_MODE_BIG);
+    uint32_t mode = vcpu->code_mode;
+    if (mode & CODE_MODE_LONG)
+        mode &= ~(uint32_t)MODE_BIG;
     return mode | (vcpu->translate.vector_trap ? CODE_MODE_NO_FPU : 0);
 }
 
 bool jump_mode_known(const struct vcpu *vcpu)
 {
-    return (vcpu->code_mode & MODE_NEEDED) == MODE_NEEDED && !(vcpu->code_mode & ~MODE_KNOWN) &&
+    uint32_t mode = vcpu->code_mode;
+    return (mode & MODE_NEEDED) == MODE_NEEDED && !(mode & ~MODE_KNOWN) &&
+           (mode & CODE_MODE_LONG || (mode & MODE_BIG) == MODE_BIG) &&
            vcpu->mmu_mode < MMU_CACHED_MODES;
 }
 
@@ -48,7 +55,17 @@ void jump_clear(struct vcpu *vcpu)
 static unsigned mode_number(const struct vcpu *vcpu)
 {
     uint32_t mode = jump_mode(vcpu);
-    return (mode & CODE_MODE_USER ? 1 : 0) | (mode & CODE_MODE_NO_FPU ? 2 : 0);
+    return (mode & CODE_MODE_USER ? 1 : 0) | (mode & CODE_MODE_NO_FPU ? 2 : 0) |
+           (mode & CODE_MODE_LONG ? 4 : 0) | (mode & CODE_MODE_FS_OPEN ? 8 : 0) |
+           (mode & CODE_MODE_GS_OPEN ? 16 : 0);
+}
+
+/* Whose number tells address spaces apart. The supervisor modes' does not where there is no upper
+ * half. */
+static uint64_t context_generation(const struct vcpu *vcpu)
+{
+    unsigned mode = vcpu->code_mode & CODE_MODE_LONG ? vcpu->mmu_mode : MMU_USER;
+    return vcpu->tlbs[mode].generation >> TLB_GENERATION_SHIFT;
 }
 
 static bool slots_are_stale(const struct vcpu *vcpu)
@@ -68,8 +85,7 @@ void jump_update(struct vcpu *vcpu)
         state->fetch_epoch[0] = vcpu->fetch_epoch[0];
         state->fetch_epoch[1] = vcpu->fetch_epoch[1];
     }
-    uint64_t generation = vcpu->tlbs[vcpu->mmu_mode].generation >> TLB_GENERATION_SHIFT;
-    uint16_t *context = &state->contexts[mode_number(vcpu)][generation];
+    uint16_t *context = &state->contexts[mode_number(vcpu)][context_generation(vcpu)];
     if (unlikely(!*context)) {
         state->context_count = (uint16_t)(state->context_count + CONTEXT_STEP);
         *context = state->context_count;
@@ -91,7 +107,7 @@ void jump_forget(struct vcpu *vcpu, uint64_t gva)
 void jump_add(struct vcpu *vcpu, uint64_t gva, const struct translation *translation)
 {
     struct translate_state *state = &vcpu->translate;
-    if (!(gva >> 63) && vcpu->mmu_mode != MMU_USER) {
+    if (!(gva >> 63) && vcpu->mmu_mode != MMU_USER && vcpu->code_mode & CODE_MODE_LONG) {
         /* The supervisor modes' generation does not tell address spaces apart here. */
         state->jumps_lower = true;
         state->lower_generation = vcpu->tlbs[MMU_USER].generation;

@@ -52,7 +52,7 @@ void build_sti(struct builder *builder)
     emit_test_byte(emitter, VCPU(interrupt_window));
     uint32_t waiting = emit_jump_if(emitter, CONDITION_NE);
     struct site *site = build_site(builder, SITE_WINDOW);
-    site->target = builder->instruction->offset + builder->instruction->decoded.length;
+    site->target = instruction_end(builder->instruction);
     site->resume = builder->start + emitter->length;
     build_detour(builder, waiting, site, true);
 }
@@ -101,7 +101,7 @@ void build_stac_clac(struct builder *builder)
         change_dword(emitter, GROUP1_XOR, VCPU(translate.jump_context), CONTEXT_AC);
         builder->mode ^= CODE_MODE_AC;
     }
-    build_goto(builder, instruction->offset + instruction->decoded.length);
+    build_goto(builder, instruction_end(instruction));
     builder->mode = old_mode;
 }
 

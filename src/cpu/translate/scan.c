@@ -7,7 +7,12 @@
 
 struct scan *scan_create(void)
 {
-    return calloc(1, sizeof(struct scan));
+    struct scan *scan = calloc(1, sizeof(*scan));
+    if (!scan)
+        return NULL;
+    ZydisDecoderInit(&scan->decoder64, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+    ZydisDecoderInit(&scan->decoder32, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
+    return scan;
 }
 
 void scan_destroy(struct scan *scan)
@@ -131,20 +136,30 @@ static bool operands_are_plain(const struct instruction *instruction)
     return true;
 }
 
+/* 32-bit encodings that 64-bit mode does not have. What else there is of them has no plain
+ * category, or was given another encoding. */
+static bool is_only_32bit(const ZydisDecodedInstruction *decoded)
+{
+    return decoded->machine_mode != ZYDIS_MACHINE_MODE_LONG_64 &&
+           decoded->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT &&
+           (decoded->opcode == 0x82 || decoded->mnemonic == ZYDIS_MNEMONIC_SALC);
+}
+
 static bool is_plain(const struct instruction *instruction, const struct cpu_model *model)
 {
     const ZydisDecodedInstruction *decoded = &instruction->decoded;
     return plain_categories[decoded->meta.category] &&
            isa_set_allowed(model, decoded->meta.isa_set) &&
            !(decoded->attributes & ZYDIS_ATTRIB_IS_PRIVILEGED) && !is_excluded(decoded->mnemonic) &&
-           operands_are_plain(instruction) && decoded->encoding != ZYDIS_INSTRUCTION_ENCODING_3DNOW;
+           !is_only_32bit(decoded) && operands_are_plain(instruction) &&
+           decoded->encoding != ZYDIS_INSTRUCTION_ENCODING_3DNOW;
 }
 
 /* --- how each is translated --- */
 
 static bool has_near_width(const struct instruction *instruction)
 {
-    return instruction->decoded.operand_width == 64;
+    return instruction->decoded.operand_width == native_width(instruction);
 }
 
 static bool is_far(const struct instruction *instruction)
@@ -152,16 +167,19 @@ static bool is_far(const struct instruction *instruction)
     return instruction->decoded.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR;
 }
 
-static bool is_general64(const ZydisDecodedOperand *operand)
+/* Not a segment register. */
+static bool is_general(const ZydisDecodedOperand *operand)
 {
-    return operand->type == ZYDIS_OPERAND_TYPE_REGISTER &&
-           ZydisRegisterGetClass(operand->reg.value) == ZYDIS_REGCLASS_GPR64;
+    if (operand->type != ZYDIS_OPERAND_TYPE_REGISTER)
+        return false;
+    ZydisRegisterClass class = ZydisRegisterGetClass(operand->reg.value);
+    return class == ZYDIS_REGCLASS_GPR64 || class == ZYDIS_REGCLASS_GPR32;
 }
 
 static enum method push_method(const struct instruction *instruction)
 {
     const ZydisDecodedOperand *operand = &instruction->operands[0];
-    bool general = is_general64(operand) || operand->type == ZYDIS_OPERAND_TYPE_IMMEDIATE ||
+    bool general = is_general(operand) || operand->type == ZYDIS_OPERAND_TYPE_IMMEDIATE ||
                    operand->type == ZYDIS_OPERAND_TYPE_MEMORY;
     return has_near_width(instruction) && general ? METHOD_PUSH : METHOD_OPERATION;
 }
@@ -191,10 +209,13 @@ static enum method special_method(const struct instruction *instruction)
         switch (instruction->decoded.mnemonic) {
         case ZYDIS_MNEMONIC_LOOP:
         case ZYDIS_MNEMONIC_JRCXZ:
-            return instruction->decoded.address_width == 64 ? METHOD_LOOP : METHOD_INTERPRET;
+        case ZYDIS_MNEMONIC_JECXZ:
+            return has_native_address(instruction) && has_near_width(instruction)
+                       ? METHOD_LOOP
+                       : METHOD_INTERPRET;
         case ZYDIS_MNEMONIC_LOOPE:
         case ZYDIS_MNEMONIC_LOOPNE:
-        case ZYDIS_MNEMONIC_JECXZ:
+        case ZYDIS_MNEMONIC_JCXZ:
             return METHOD_INTERPRET;
         default:
             return has_near_width(instruction) ? METHOD_BRANCH : METHOD_INTERPRET;
@@ -215,7 +236,8 @@ static enum method special_method(const struct instruction *instruction)
         return instruction->decoded.mnemonic == ZYDIS_MNEMONIC_PUSH ? push_method(instruction)
                                                                     : METHOD_OPERATION;
     case ZYDIS_CATEGORY_POP:
-        return instruction->decoded.mnemonic == ZYDIS_MNEMONIC_POP && is_general64(first)
+        return instruction->decoded.mnemonic == ZYDIS_MNEMONIC_POP && is_general(first) &&
+                       has_near_width(instruction)
                    ? METHOD_POP
                    : METHOD_OPERATION;
     default:
@@ -265,8 +287,7 @@ static bool is_bulk_string(const struct instruction *instruction)
     case ZYDIS_MNEMONIC_STOSQ:
         return instruction->decoded.meta.category == ZYDIS_CATEGORY_STRINGOP &&
                instruction->decoded.attributes & ZYDIS_ATTRIB_HAS_REP &&
-               !(instruction->decoded.attributes & refused) &&
-               instruction->decoded.address_width == 64;
+               !(instruction->decoded.attributes & refused) && has_native_address(instruction);
     default:
         return false;
     }
@@ -294,8 +315,19 @@ static bool is_nothing(const struct instruction *instruction)
     case ZYDIS_CATEGORY_PREFETCH:
         return true;
     default:
-        return instruction->decoded.mnemonic == ZYDIS_MNEMONIC_ENDBR64;
+        return instruction->decoded.mnemonic == ZYDIS_MNEMONIC_ENDBR64 ||
+               instruction->decoded.mnemonic == ZYDIS_MNEMONIC_ENDBR32;
     }
+}
+
+/* A memory operand in FS or GS, which may have a limit or nothing behind it: 32-bit code alone. */
+static bool has_checked_segment(const struct instruction *instruction, uint32_t mode)
+{
+    if (mode & CODE_MODE_LONG || instruction->memory < 0)
+        return false;
+    ZydisRegister segment = instruction->operands[instruction->memory].mem.segment;
+    return (segment == ZYDIS_REGISTER_FS && !(mode & CODE_MODE_FS_OPEN)) ||
+           (segment == ZYDIS_REGISTER_GS && !(mode & CODE_MODE_GS_OPEN));
 }
 
 static bool is_fence(ZydisMnemonic mnemonic)
@@ -320,8 +352,12 @@ static enum method method_of(const struct instruction *instruction, const struct
         return METHOD_LEA;
     if (decoded->mnemonic == ZYDIS_MNEMONIC_LEAVE && has_near_width(instruction))
         return METHOD_LEAVE;
+    if (has_checked_segment(instruction, mode))
+        return vector ? METHOD_INTERPRET : METHOD_OPERATION;
     enum method method = special_method(instruction);
-    if (decoded->mnemonic == ZYDIS_MNEMONIC_PUSHFQ && !(mode & CODE_MODE_USER))
+    bool pushes_flags =
+        decoded->mnemonic == ZYDIS_MNEMONIC_PUSHFQ || decoded->mnemonic == ZYDIS_MNEMONIC_PUSHFD;
+    if (pushes_flags && !(mode & CODE_MODE_USER))
         return METHOD_PUSHF;
     if (method != METHOD_PLAIN)
         return method;
@@ -478,20 +514,39 @@ static void note_operands(struct instruction *instruction)
     }
 }
 
+static ZyanStatus decode_bytes(const struct scan *scan, struct instruction *instruction,
+                               uint32_t mode, unsigned available)
+{
+    bool wide = mode & CODE_MODE_LONG;
+    ZyanStatus status =
+        ZydisDecoderDecodeFull(wide ? &scan->decoder64 : &scan->decoder32, instruction->bytes,
+                               available, &instruction->decoded, instruction->operands);
+    if (!ZYAN_SUCCESS(status))
+        return status;
+    instruction->length = instruction->decoded.length;
+    if (wide)
+        return status;
+    unsigned length = recode(&instruction->decoded, instruction->operands, instruction->recoded);
+    if (!length)
+        return status;
+    instruction->bytes = instruction->recoded;
+    return ZydisDecoderDecodeFull(&scan->decoder64, instruction->bytes, length,
+                                  &instruction->decoded, instruction->operands);
+}
+
 /* False: it runs past the bytes there are. */
-static bool decode(struct scan *scan, const ZydisDecoder *decoder, const struct cpu_model *model,
-                   uint32_t mode, unsigned offset, unsigned available)
+static bool decode(struct scan *scan, const struct cpu_model *model, uint32_t mode, unsigned offset,
+                   unsigned available)
 {
     struct instruction *instruction = &scan->instructions[scan->count];
     instruction->bytes = scan->bytes + offset;
     instruction->offset = (uint16_t)offset;
     instruction->flags_read = instruction->flags_written = 0;
-    ZyanStatus status = ZydisDecoderDecodeFull(decoder, instruction->bytes, available,
-                                               &instruction->decoded, instruction->operands);
+    ZyanStatus status = decode_bytes(scan, instruction, mode, available);
     if (status == ZYDIS_STATUS_NO_MORE_DATA && available < INSTRUCTION_MAX)
         return false;
     if (!ZYAN_SUCCESS(status)) {
-        instruction->decoded.length = 1;
+        instruction->length = 1;
         instruction->method = METHOD_INTERPRET; /* which will say #UD */
         instruction->flags_read = RFLAGS_ARITHMETIC;
         instruction->xmm = instruction->x87 = false;
@@ -504,15 +559,15 @@ static bool decode(struct scan *scan, const ZydisDecoder *decoder, const struct 
     return true;
 }
 
-bool scan_run(struct scan *scan, const ZydisDecoder *decoder, const struct cpu_model *model,
-              uint32_t mode, unsigned offset, unsigned available, unsigned limit)
+bool scan_run(struct scan *scan, const struct cpu_model *model, uint32_t mode, unsigned offset,
+              unsigned available, unsigned limit)
 {
     scan->count = 0;
     scan->xmm = scan->x87 = false;
     while (scan->count < limit && offset < PAGE_SIZE &&
-           decode(scan, decoder, model, mode, offset, available)) {
+           decode(scan, model, mode, offset, available)) {
         struct instruction *instruction = &scan->instructions[scan->count++];
-        unsigned length = instruction->decoded.length;
+        unsigned length = instruction->length;
         bool native = instruction->method == METHOD_PLAIN;
         scan->xmm |= native && instruction->xmm;
         scan->x87 |= native && instruction->x87;

@@ -6,6 +6,7 @@
 #ifndef NACRE_CPU_TRANSLATE_SCAN_H
 #define NACRE_CPU_TRANSLATE_SCAN_H
 
+#include "cpu/translate/recode.h"
 #include "cpu/vcpu.h"
 
 #include <Zydis/Zydis.h>
@@ -38,10 +39,16 @@ enum method {
     METHOD_INTERPRET,    /* by the interpreter alone; ends the run */
 };
 
+/*
+ * An instruction as 64-bit mode would have it. What 32-bit code writes in a way that 64-bit mode
+ * does not know (recode.h) has its new encoding in `recoded`.
+ */
 struct instruction {
     ZydisDecodedInstruction decoded;
     ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
-    const uint8_t *bytes;
+    const uint8_t *bytes; /* that `decoded` speaks of */
+    uint8_t recoded[RECODED_MAX];
+    uint8_t length;  /* of what stands in the guest's page */
     uint16_t offset; /* in the page; may reach past its end for the last one's end */
     uint8_t method;  /* enum method */
     int8_t memory;   /* index of the visible memory operand, or -1 */
@@ -50,7 +57,25 @@ struct instruction {
     uint32_t flags_live;                /* after it */
 };
 
+/* Bits of an address and of a stack slot in code of this mode. */
+static inline unsigned native_width(const struct instruction *instruction)
+{
+    return instruction->decoded.machine_mode == ZYDIS_MACHINE_MODE_LONG_64 ? 64 : 32;
+}
+
+static inline bool has_native_address(const struct instruction *instruction)
+{
+    return instruction->decoded.address_width == native_width(instruction);
+}
+
+/* Offset in the page of what follows it. */
+static inline int32_t instruction_end(const struct instruction *instruction)
+{
+    return instruction->offset + instruction->length;
+}
+
 struct scan {
+    ZydisDecoder decoder64, decoder32;
     struct instruction instructions[SCAN_INSTRUCTIONS_MAX];
     unsigned count;
     uint32_t flags_live; /* at the start */
@@ -63,10 +88,10 @@ struct scan *scan_create(void);
 void scan_destroy(struct scan *scan);
 
 /*
- * Decodes from scan->bytes + offset; `available` bytes are valid from there. mode: CODE_MODE_*.
- * With `single`, one instruction only. False when the first instruction runs past what is there.
+ * Decodes at most `limit` instructions from scan->bytes + offset; `available` bytes are valid from
+ * there. mode: CODE_MODE_*. False when the first instruction runs past what is there.
  */
-bool scan_run(struct scan *scan, const ZydisDecoder *decoder, const struct cpu_model *model,
-              uint32_t mode, unsigned offset, unsigned available, unsigned limit);
+bool scan_run(struct scan *scan, const struct cpu_model *model, uint32_t mode, unsigned offset,
+              unsigned available, unsigned limit);
 
 #endif

@@ -8,37 +8,38 @@
 
 #define RUN_MAX 8
 
-static void lea(struct builder *builder, unsigned to, unsigned from, int32_t displacement)
+static bool is_stack_pointer(const struct instruction *instruction)
 {
-    const struct emit_address address = {(uint8_t)from, NO_REGISTER, 0, displacement};
-    emit_memory(&builder->emitter, OPCODE_LEA, true, to, &address);
+    return instruction->operands[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+           guest_register(instruction->operands[0].reg.value) == GPR_RSP;
 }
 
 static void load(struct builder *builder, unsigned to, int32_t displacement)
 {
     const struct emit_address address = {S0, NO_REGISTER, 0, displacement};
-    emit_memory(&builder->emitter, OPCODE_LOAD, true, to, &address);
+    emit_memory(&builder->emitter, OPCODE_LOAD, builder->wide, to, &address);
 }
 
 static void store(struct builder *builder, unsigned from, int32_t displacement)
 {
     const struct emit_address address = {S0, NO_REGISTER, 0, displacement};
-    emit_memory(&builder->emitter, OPCODE_STORE, true, from, &address);
+    emit_memory(&builder->emitter, OPCODE_STORE, builder->wide, from, &address);
 }
 
-/* S0 := hva of the eight bytes below the stack pointer. */
+/* S0 := hva of the slot below the stack pointer. */
 static void push_access(struct builder *builder)
 {
+    int32_t slot = build_slot_size(builder);
     build_free_flags(builder, builder->instruction->flags_live);
-    lea(builder, S0, GPR_RSP, -8);
-    build_access(builder, MMU_WRITE, 8);
+    build_add_pointer(builder, S0, GPR_RSP, -slot);
+    build_access(builder, MMU_WRITE, (unsigned)slot);
 }
 
 static void pop_access(struct builder *builder, unsigned from)
 {
     build_free_flags(builder, builder->instruction->flags_live);
-    emit_move(&builder->emitter, S0, from);
-    build_access(builder, MMU_READ, 8);
+    build_load_pointer(builder, S0, from);
+    build_access(builder, MMU_READ, (unsigned)build_slot_size(builder));
 }
 
 /* The register or immediate operand of a PUSH to [S0 + displacement]. */
@@ -47,8 +48,9 @@ static void store_operand(struct builder *builder, int32_t displacement)
     struct emitter *emitter = &builder->emitter;
     const ZydisDecodedOperand *operand = &builder->instruction->operands[0];
     if (operand->type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
-        static const uint8_t mov_s0_disp32_imm32[] = {0x49, 0xc7, 0x86};
-        emit_bytes(emitter, mov_s0_disp32_imm32, sizeof(mov_s0_disp32_imm32));
+        /* mov [S0 + disp32], imm32 */
+        const uint8_t bytes[] = {builder->wide ? 0x49 : 0x41, 0xc7, 0x86};
+        emit_bytes(emitter, bytes, sizeof(bytes));
         emit_u32(emitter, (uint32_t)displacement);
         emit_u32(emitter, (uint32_t)operand->imm.value.s);
         return;
@@ -77,16 +79,16 @@ void build_push_spill(struct builder *builder)
     push_access(builder);
     emit_vcpu(&builder->emitter, OPCODE_LOAD, true, S1, VCPU(translate.spill));
     store(builder, S1, 0);
-    lea(builder, GPR_RSP, GPR_RSP, -8);
+    build_add_pointer(builder, GPR_RSP, GPR_RSP, -build_slot_size(builder));
 }
 
 void build_push_return(struct builder *builder)
 {
     const struct instruction *instruction = builder->instruction;
     push_access(builder);
-    build_code_address(builder, S1, instruction->offset + instruction->decoded.length);
+    build_code_address(builder, S1, instruction_end(instruction));
     store(builder, S1, 0);
-    lea(builder, GPR_RSP, GPR_RSP, -8);
+    build_add_pointer(builder, GPR_RSP, GPR_RSP, -build_slot_size(builder));
 }
 
 void build_push(struct builder *builder)
@@ -100,30 +102,29 @@ void build_push(struct builder *builder)
     }
     push_access(builder);
     store_operand(builder, 0);
-    lea(builder, GPR_RSP, GPR_RSP, -8);
+    build_add_pointer(builder, GPR_RSP, GPR_RSP, -build_slot_size(builder));
 }
 
 void build_pop(struct builder *builder)
 {
     pop_access(builder, GPR_RSP);
     load_operand(builder, 0);
-    if (builder->instruction->operands[0].reg.value != ZYDIS_REGISTER_RSP)
-        lea(builder, GPR_RSP, GPR_RSP, 8);
+    if (!is_stack_pointer(builder->instruction))
+        build_add_pointer(builder, GPR_RSP, GPR_RSP, build_slot_size(builder));
 }
 
 void build_leave(struct builder *builder)
 {
     pop_access(builder, GPR_RBP);
-    lea(builder, GPR_RSP, GPR_RBP, 8);
+    build_add_pointer(builder, GPR_RSP, GPR_RBP, build_slot_size(builder));
     load(builder, GPR_RBP, 0);
 }
 
-/* Bytes a RET takes off the stack beside the return address. */
-static int32_t return_extra(const struct instruction *instruction)
+/* Bytes a RET takes off the stack. */
+static int32_t return_size(const struct builder *builder, const struct instruction *instruction)
 {
-    return instruction->decoded.operand_count_visible
-               ? (int32_t)instruction->operands[0].imm.value.u
-               : 0;
+    bool more = instruction->decoded.operand_count_visible;
+    return build_slot_size(builder) + (more ? (int32_t)instruction->operands[0].imm.value.u : 0);
 }
 
 /* S0 := where RET goes. */
@@ -131,13 +132,13 @@ static void pop_return(struct builder *builder)
 {
     pop_access(builder, GPR_RSP);
     load(builder, S0, 0);
-    lea(builder, GPR_RSP, GPR_RSP, 8 + return_extra(builder->instruction));
+    build_add_pointer(builder, GPR_RSP, GPR_RSP, return_size(builder, builder->instruction));
 }
 
 void build_return(struct builder *builder)
 {
     pop_return(builder);
-    build_indirect(builder, 8 + return_extra(builder->instruction));
+    build_indirect(builder, return_size(builder, builder->instruction));
 }
 
 /* --- runs --- */
@@ -145,13 +146,12 @@ void build_return(struct builder *builder)
 static bool joins_pushes(const struct instruction *instruction)
 {
     return instruction->method == METHOD_PUSH && instruction->memory < 0 &&
-           instruction->operands[0].reg.value != ZYDIS_REGISTER_RSP;
+           !is_stack_pointer(instruction);
 }
 
 static bool joins_pops(const struct instruction *instruction)
 {
-    return instruction->method == METHOD_POP &&
-           instruction->operands[0].reg.value != ZYDIS_REGISTER_RSP;
+    return instruction->method == METHOD_POP && !is_stack_pointer(instruction);
 }
 
 /* How many instructions from the present one on make a run; the last of one of pops may be a RET.
@@ -172,20 +172,20 @@ static unsigned run_length(const struct builder *builder)
 static void build_run(struct builder *builder, unsigned count)
 {
     const struct instruction *first = builder->instruction;
-    int32_t size = (int32_t)count * 8;
+    int32_t slot = build_slot_size(builder), size = (int32_t)count * slot;
     bool pops = joins_pops(first);
     for (unsigned i = 0; i < count; i++) {
         builder->instruction = first + i;
         if (!pops)
-            store_operand(builder, size - 8 * ((int32_t)i + 1));
+            store_operand(builder, size - slot * ((int32_t)i + 1));
         else if (first[i].method == METHOD_POP)
-            load_operand(builder, 8 * (int32_t)i);
+            load_operand(builder, slot * (int32_t)i);
         else
-            load(builder, S0, 8 * (int32_t)i);
+            load(builder, S0, slot * (int32_t)i);
     }
-    bool returns = builder->instruction->method == METHOD_RETURN;
-    int32_t extra = returns ? return_extra(builder->instruction) : 0;
-    lea(builder, GPR_RSP, GPR_RSP, pops ? size + extra : -size);
+    if (builder->instruction->method == METHOD_RETURN)
+        size += return_size(builder, builder->instruction) - slot;
+    build_add_pointer(builder, GPR_RSP, GPR_RSP, pops ? size : -size);
 }
 
 unsigned build_stack_run(struct builder *builder, uint32_t host)
@@ -196,14 +196,15 @@ unsigned build_stack_run(struct builder *builder, uint32_t host)
     const struct instruction *first = builder->instruction;
     bool pops = joins_pops(first);
     build_free_flags(builder, first->flags_live);
+    int32_t size = (int32_t)count * build_slot_size(builder);
     if (pops)
-        emit_move(&builder->emitter, S0, GPR_RSP);
+        build_load_pointer(builder, S0, GPR_RSP);
     else
-        lea(builder, S0, GPR_RSP, (int32_t)count * -8);
-    build_run_access(builder, pops ? MMU_READ : MMU_WRITE, count * 8);
+        build_add_pointer(builder, S0, GPR_RSP, -size);
+    build_run_access(builder, pops ? MMU_READ : MMU_WRITE, (unsigned)size);
     build_run(builder, count);
     if (first[count - 1].method == METHOD_RETURN)
-        build_indirect(builder, 8 + return_extra(&first[count - 1]));
+        build_indirect(builder, return_size(builder, &first[count - 1]));
     for (unsigned i = 0; i < count; i++) {
         builder->instruction = first + i;
         build_mark(builder, host);

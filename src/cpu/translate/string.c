@@ -11,10 +11,11 @@ static unsigned element_shift(const struct instruction *instruction)
     return (unsigned)__builtin_ctz(instruction->operands[0].size / 8u);
 }
 
-static void lea(struct emitter *emitter, unsigned to, unsigned base, unsigned index, unsigned scale)
+static void lea(struct emitter *emitter, bool wide, unsigned to, unsigned base, unsigned index,
+                unsigned scale)
 {
     const struct emit_address address = {(uint8_t)base, (uint8_t)index, (uint8_t)scale, 0};
-    emit_memory(emitter, OPCODE_LEA, true, to, &address);
+    emit_memory(emitter, OPCODE_LEA, wide, to, &address);
 }
 
 /* S0 := hva of RCX elements at `pointer`, all in one page; else by `detour`. S1 is lost. */
@@ -22,11 +23,11 @@ static void check_range(struct builder *builder, unsigned pointer, enum mmu_acce
                         struct site *site, unsigned shift)
 {
     struct emitter *emitter = &builder->emitter;
-    emit_move(emitter, S0, pointer);
+    build_load_pointer(builder, S0, pointer);
     build_detour(builder, build_access_check(builder, access, 1), site, true);
     emit_move(emitter, S1, S0);
     emit_and_constant(emitter, S1, (uint32_t)PAGE_SIZE - 1);
-    lea(emitter, S1, S1, GPR_RCX, shift);
+    lea(emitter, true, S1, S1, GPR_RCX, shift);
     emit_compare_constant(emitter, S1, (int32_t)PAGE_SIZE);
     build_detour(builder, emit_jump_if(emitter, CONDITION_A), site, true);
 }
@@ -76,10 +77,10 @@ void build_string(struct builder *builder)
     emit_move(emitter, GPR_RDI, S0);
     emit_move(emitter, S0, GPR_RCX);
     emit_repeat(emitter, instruction, move);
-    lea(emitter, GPR_RDI, S1, S0, shift);
+    lea(emitter, builder->wide, GPR_RDI, S1, S0, shift);
     if (move) {
         emit_vcpu(emitter, OPCODE_LOAD, true, GPR_RSI, VCPU(translate.spill2));
-        lea(emitter, GPR_RSI, GPR_RSI, S0, shift);
+        lea(emitter, builder->wide, GPR_RSI, GPR_RSI, S0, shift);
     }
     site->resume = builder->start + emitter->length;
 }
