@@ -1,53 +1,60 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "boot/acpi.h"
 
+#include "boot/acpi_tables.h"
 #include "boot/aml.h"
-#include "boot/layout.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define HEADER_SIZE 36
-#define TABLE_MAX   20480
-#define TABLES_MAX  3     /* in the XSDT */
-#define HPET_SIZE   0x400 /* of its registers */
+#define HEADER_SIZE     36
+#define TABLE_MAX       20480
+#define TABLE_ALIGNMENT 64 /* what the FACS asks for */
+#define XSDT_ENTRIES    3
+#define HPET_SIZE       0x400 /* of its registers */
 
-/* Where the next table goes. */
-struct cursor {
-    struct memory *memory;
-    uint64_t address;
-    bool failed;
-};
-
-static uint8_t checksum(const uint8_t *bytes, size_t length)
+/* Takes the bytes in; returns their offset. */
+static uint32_t put(struct acpi_tables *tables, const uint8_t *bytes, uint32_t length)
 {
-    uint8_t sum = 0;
-    for (size_t i = 0; i < length; i++)
-        sum = (uint8_t)(sum + bytes[i]);
-    return (uint8_t)-sum;
+    uint32_t offset = (uint32_t)align_up(tables->length, TABLE_ALIGNMENT);
+    if (!range_within(offset, length, sizeof(tables->bytes))) {
+        tables->failed = true;
+        return 0;
+    }
+    memcpy(tables->bytes + offset, bytes, length);
+    tables->length = offset + length;
+    return offset;
 }
 
-/* Completes the header of a table in `bytes` and writes it; returns its address. ACPI 6.4 §5.2.6 */
-static uint64_t write_table(struct cursor *cursor, uint8_t *bytes, uint32_t length,
-                            const char *signature, uint8_t revision)
+/* Completes the header of a table in `bytes` and takes it in; returns its offset. ACPI 6.4 §5.2.6
+ */
+static uint32_t put_table(struct acpi_tables *tables, uint8_t *bytes, uint32_t length,
+                          const char *signature, uint8_t revision)
 {
-    uint64_t address = cursor->address;
     memcpy(bytes, signature, 4);
     store_le(bytes + 4, length, 4);
     bytes[8] = revision;
-    bytes[9] = 0;
     memcpy(bytes + 10, "NACRE ", 6);
     memcpy(bytes + 16, "NACREVM ", 8);
     store_le(bytes + 24, 1, 4);
     memcpy(bytes + 28, "NACR", 4);
     store_le(bytes + 32, 1, 4);
-    bytes[9] = checksum(bytes, length);
-    if (address + length > BOOT_TABLES_END ||
-        memory_write(cursor->memory, address, bytes, length) < 0)
-        cursor->failed = true;
-    cursor->address = align_up(address + length, 64);
-    return address;
+    uint32_t offset = put(tables, bytes, length);
+    if (tables->table_count < ACPI_TABLES_MAX)
+        tables->tables[tables->table_count++] = offset;
+    else
+        tables->failed = true;
+    return offset;
+}
+
+/* The field points to a table; it holds that one's offset so far. */
+static void note_pointer(struct acpi_tables *tables, uint32_t field, uint8_t size)
+{
+    if (tables->pointer_count < ACPI_POINTERS_MAX)
+        tables->pointers[tables->pointer_count++] = (struct acpi_pointer){field, size};
+    else
+        tables->failed = true;
 }
 
 #define WIRE_COUNT 4
@@ -110,6 +117,7 @@ static void add_pci(struct aml *aml, const struct acpi_config *config)
     aml_io_range(aml, 0, 0xcf7);
     aml_io_range(aml, 0xd00, 0xffff);
     aml_memory_range(aml, config->pci_first, config->pci_last);
+    aml_memory_range64(aml, config->pci_high_first, config->pci_high_last);
     aml_end_resources(aml, resources);
     add_pci_interrupts(aml, config);
     aml_end(aml, device);
@@ -174,11 +182,11 @@ static void add_hpet(struct aml *aml, const struct acpi_config *config)
     aml_end(aml, device);
 }
 
-static uint64_t write_dsdt(struct cursor *cursor, const struct acpi_config *config)
+static uint32_t add_dsdt(struct acpi_tables *tables, const struct acpi_config *config)
 {
     struct aml *aml = calloc(1, sizeof(*aml));
     uint8_t *table = calloc(1, TABLE_MAX);
-    uint64_t address = 0;
+    uint32_t offset = 0;
     if (aml && table) {
         add_interrupt_model(aml);
         size_t scope = aml_begin_scope(aml, "\\_SB_");
@@ -199,25 +207,21 @@ static uint64_t write_dsdt(struct cursor *cursor, const struct acpi_config *conf
         aml_integer(aml, 0);
         aml_end(aml, package);
         memcpy(table + HEADER_SIZE, aml->bytes, aml->length);
-        address = write_table(cursor, table, (uint32_t)(HEADER_SIZE + aml->length), "DSDT", 2);
+        offset = put_table(tables, table, (uint32_t)(HEADER_SIZE + aml->length), "DSDT", 2);
     } else {
-        cursor->failed = true;
+        tables->failed = true;
     }
     free(aml);
     free(table);
-    return address;
+    return offset;
 }
 
-static uint64_t write_facs(struct cursor *cursor)
+static uint32_t add_facs(struct acpi_tables *tables)
 {
     uint8_t facs[64] = "FACS";
-    uint64_t address = cursor->address;
     store_le(facs + 4, sizeof(facs), 4);
     facs[32] = 2; /* version */
-    if (memory_write(cursor->memory, address, facs, sizeof(facs)) < 0)
-        cursor->failed = true;
-    cursor->address += sizeof(facs);
-    return address;
+    return put(tables, facs, sizeof(facs));
 }
 
 /* Generic address structure. ACPI 6.4 §5.2.3.2 */
@@ -237,13 +241,17 @@ static void put_port(uint8_t *bytes, uint16_t port, uint8_t bits, uint8_t access
 #define FADT_SIZE         276
 #define BOOT_ARCH_LEGACY  BIT(0)
 #define BOOT_ARCH_NO_VGA  BIT(2)
+/* Where other tables are pointed to. */
+enum { FADT_FACS = 36, FADT_DSDT = 40, FADT_FACS_64 = 132, FADT_DSDT_64 = 140 };
 
-static uint64_t write_fadt(struct cursor *cursor, const struct acpi_config *config, uint64_t facs,
-                           uint64_t dsdt)
+static uint32_t add_fadt(struct acpi_tables *tables, const struct acpi_config *config,
+                         uint32_t facs, uint32_t dsdt)
 {
+    static const struct acpi_pointer pointers[] = {
+        {FADT_FACS, 4}, {FADT_DSDT, 4}, {FADT_FACS_64, 8}, {FADT_DSDT_64, 8}};
     uint8_t fadt[FADT_SIZE] = {0};
-    store_le(fadt + 36, facs, 4);
-    store_le(fadt + 40, dsdt, 4);
+    store_le(fadt + FADT_FACS, facs, 4);
+    store_le(fadt + FADT_DSDT, dsdt, 4);
     store_le(fadt + 46, config->sci, 2);
     store_le(fadt + 56, config->pm_base, 4);     /* PM1a event block */
     store_le(fadt + 64, config->pm_base + 4, 4); /* PM1a control block */
@@ -258,15 +266,18 @@ static uint64_t write_fadt(struct cursor *cursor, const struct acpi_config *conf
     store_le(fadt + 112, FADT_WBINVD | FADT_PROC_C1 | FADT_SLEEP_BUTTON | FADT_RESET_REG, 4);
     put_port(fadt + 116, config->reset_port, 8, 1);
     fadt[128] = 0x06;
-    store_le(fadt + 132, facs, 8);
-    store_le(fadt + 140, dsdt, 8);
+    store_le(fadt + FADT_FACS_64, facs, 8);
+    store_le(fadt + FADT_DSDT_64, dsdt, 8);
     put_port(fadt + 148, config->pm_base, 32, 2);
     put_port(fadt + 172, (uint16_t)(config->pm_base + 4), 16, 2);
     put_port(fadt + 208, (uint16_t)(config->pm_base + 8), 32, 3);
-    return write_table(cursor, fadt, sizeof(fadt), "FACP", 6);
+    uint32_t offset = put_table(tables, fadt, sizeof(fadt), "FACP", 6);
+    for (unsigned i = 0; i < ARRAY_SIZE(pointers); i++)
+        note_pointer(tables, offset + pointers[i].field, pointers[i].size);
+    return offset;
 }
 
-static uint64_t write_madt(struct cursor *cursor, const struct acpi_config *config)
+static uint32_t add_madt(struct acpi_tables *tables, const struct acpi_config *config)
 {
     uint8_t madt[1024] = {0}, *entry = madt + 44;
     store_le(madt + 36, config->apic_address, 4);
@@ -287,54 +298,56 @@ static uint64_t write_madt(struct cursor *cursor, const struct acpi_config *conf
     memcpy(entry + 10, sci, 10);
     memcpy(entry + 20, nmi, 6);
     entry += 26;
-    return write_table(cursor, madt, (uint32_t)(entry - madt), "APIC", 5);
+    return put_table(tables, madt, (uint32_t)(entry - madt), "APIC", 5);
 }
 
 /* Periods below this many ticks may lose interrupts. */
 #define HPET_TICKS_MIN 10000
 
 /* IA-PC HPET specification 1.0a §3.2.4 */
-static uint64_t write_hpet(struct cursor *cursor, const struct acpi_config *config)
+static uint32_t add_hpet_table(struct acpi_tables *tables, const struct acpi_config *config)
 {
     uint8_t hpet[56] = {0};
     store_le(hpet + 36, config->hpet_id, 4);
     hpet[41] = 64; /* register width; space 0: memory */
     store_le(hpet + 44, config->hpet_address, 8);
     store_le(hpet + 53, HPET_TICKS_MIN, 2);
-    return write_table(cursor, hpet, sizeof(hpet), "HPET", 1);
+    return put_table(tables, hpet, sizeof(hpet), "HPET", 1);
 }
 
-static void write_rsdp(struct cursor *cursor, uint64_t xsdt)
+static void add_xsdt(struct acpi_tables *tables, const uint32_t entries[XSDT_ENTRIES])
 {
-    uint8_t rsdp[36] = "RSD PTR ";
-    memcpy(rsdp + 9, "NACRE ", 6);
-    rsdp[15] = 2;
-    store_le(rsdp + 20, sizeof(rsdp), 4);
-    store_le(rsdp + 24, xsdt, 8);
-    rsdp[8] = checksum(rsdp, 20);
-    rsdp[32] = checksum(rsdp, sizeof(rsdp));
-    if (memory_write(cursor->memory, BOOT_RSDP, rsdp, sizeof(rsdp)) < 0)
-        cursor->failed = true;
-}
-
-int acpi_write_tables(const struct acpi_config *config, struct memory *memory, struct error *error)
-{
-    struct cursor cursor = {.memory = memory, .address = BOOT_RSDP + 64};
-    uint8_t xsdt[HEADER_SIZE + TABLES_MAX * 8] = {0};
+    uint8_t xsdt[HEADER_SIZE + XSDT_ENTRIES * 8] = {0};
     uint32_t length = HEADER_SIZE;
-    uint64_t dsdt = write_dsdt(&cursor, config);
-    uint64_t facs = write_facs(&cursor);
-    const uint64_t tables[TABLES_MAX] = {
-        write_fadt(&cursor, config, facs, dsdt),
-        write_madt(&cursor, config),
-        config->hpet_address ? write_hpet(&cursor, config) : 0,
-    };
-    for (unsigned i = 0; i < ARRAY_SIZE(tables); i++) {
-        if (!tables[i])
+    for (unsigned i = 0; i < XSDT_ENTRIES; i++) {
+        if (!entries[i])
             continue;
-        store_le(xsdt + length, tables[i], 8);
+        store_le(xsdt + length, entries[i], 8);
         length += 8;
     }
-    write_rsdp(&cursor, write_table(&cursor, xsdt, length, "XSDT", 1));
-    return cursor.failed ? error_set(error, ENOSPC, "ACPI tables do not fit below 1 MiB") : 0;
+    tables->xsdt = put_table(tables, xsdt, length, "XSDT", 1);
+    for (uint32_t field = HEADER_SIZE; field < length; field += 8)
+        note_pointer(tables, tables->xsdt + field, 8);
+}
+
+struct acpi_tables *acpi_tables_create(const struct acpi_config *config, struct error *error)
+{
+    struct acpi_tables *tables = calloc(1, sizeof(*tables));
+    if (!tables) {
+        error_set(error, ENOMEM, "ACPI tables: out of memory");
+        return NULL;
+    }
+    uint32_t dsdt = add_dsdt(tables, config);
+    uint32_t facs = add_facs(tables);
+    const uint32_t entries[XSDT_ENTRIES] = {
+        add_fadt(tables, config, facs, dsdt),
+        add_madt(tables, config),
+        config->hpet_address ? add_hpet_table(tables, config) : 0,
+    };
+    add_xsdt(tables, entries);
+    if (!tables->failed)
+        return tables;
+    error_set(error, ENOSPC, "ACPI tables: do not fit");
+    free(tables);
+    return NULL;
 }

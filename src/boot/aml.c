@@ -238,3 +238,8 @@ void aml_memory_range(struct aml *aml, uint32_t first, uint32_t last)
 {
     put_range(aml, 0x87, 4, 0, 1, first, last);
 }
+
+void aml_memory_range64(struct aml *aml, uint64_t first, uint64_t last)
+{
+    put_range(aml, 0x8a, 8, 0, 1, first, last);
+}

@@ -44,5 +44,6 @@ void aml_bus_range(struct aml *aml, uint16_t first, uint16_t last);
 void aml_io_range(struct aml *aml, uint16_t first, uint16_t last);
 void aml_memory_fixed(struct aml *aml, uint32_t base, uint32_t size);
 void aml_memory_range(struct aml *aml, uint32_t first, uint32_t last);
+void aml_memory_range64(struct aml *aml, uint64_t first, uint64_t last);
 
 #endif

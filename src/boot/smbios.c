@@ -7,9 +7,17 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define ENTRY_SIZE  24
 #define TABLE_START 32 /* behind the entry point */
-#define TABLE_MAX   KIB(8)
+
+enum {
+    ENTRY_CHECKSUM = 5,
+    ENTRY_LENGTH = 6,
+    ENTRY_MAJOR = 7,
+    ENTRY_REVISION = 10,
+    ENTRY_TABLE_SIZE = 12,
+    ENTRY_TABLE = 16,
+    ENTRY_SIZE = sizeof(((struct smbios *)0)->entry),
+};
 
 enum structure_type {
     TYPE_FIRMWARE = 0,
@@ -30,7 +38,7 @@ enum structure_type {
 
 /* Structures that grow in order: header and fields, then the strings they number from 1. */
 struct builder {
-    uint8_t bytes[TABLE_MAX];
+    uint8_t bytes[sizeof(((struct smbios *)0)->bytes)];
     size_t used;
     size_t start; /* of the structure being written */
     bool failed;
@@ -208,23 +216,18 @@ static void add_end(struct builder *builder)
 
 static void fill_entry(uint8_t entry[ENTRY_SIZE], size_t table_size)
 {
-    uint8_t sum = 0;
     memset(entry, 0, ENTRY_SIZE);
     memcpy(entry, "_SM3_", 5);
-    entry[6] = ENTRY_SIZE;
-    entry[7] = 3;  /* version 3.0 */
-    entry[10] = 1; /* entry point revision */
-    store_le(entry + 12, table_size, 4);
-    store_le(entry + 16, BOOT_SMBIOS + TABLE_START, 8);
-    for (unsigned i = 0; i < ENTRY_SIZE; i++)
-        sum = (uint8_t)(sum + entry[i]);
-    entry[5] = (uint8_t)-sum;
+    entry[ENTRY_LENGTH] = ENTRY_SIZE;
+    entry[ENTRY_MAJOR] = 3; /* version 3.0 */
+    entry[ENTRY_REVISION] = 1;
+    store_le(entry + ENTRY_TABLE_SIZE, table_size, 4);
 }
 
-int smbios_write(const struct smbios_config *config, struct memory *memory, struct error *error)
+int smbios_build(const struct smbios_config *config, const struct memory *memory,
+                 struct smbios *smbios, struct error *error)
 {
     struct builder builder = {.used = 0};
-    uint8_t entry[ENTRY_SIZE];
     add_firmware(&builder);
     add_system(&builder);
     add_chassis(&builder);
@@ -234,9 +237,23 @@ int smbios_write(const struct smbios_config *config, struct memory *memory, stru
     add_mapped_range(&builder, 0, 0, memory->low_size);
     add_mapped_range(&builder, 1, MEMORY_HIGH_START, memory->high_size);
     add_end(&builder);
-    fill_entry(entry, builder.used);
-    if (builder.failed || memory_write(memory, BOOT_SMBIOS, entry, sizeof(entry)) < 0 ||
-        memory_write(memory, BOOT_SMBIOS + TABLE_START, builder.bytes, builder.used) < 0)
+    if (builder.failed)
+        return error_set(error, ENOSPC, "SMBIOS tables: do not fit");
+    fill_entry(smbios->entry, builder.used);
+    memcpy(smbios->bytes, builder.bytes, builder.used);
+    smbios->size = (uint32_t)builder.used;
+    return 0;
+}
+
+int smbios_place(struct smbios *smbios, struct memory *memory, struct error *error)
+{
+    uint8_t *entry = smbios->entry, sum = 0;
+    store_le(entry + ENTRY_TABLE, BOOT_SMBIOS + TABLE_START, 8);
+    for (unsigned i = 0; i < ENTRY_SIZE; i++)
+        sum = (uint8_t)(sum + entry[i]);
+    entry[ENTRY_CHECKSUM] = (uint8_t)-sum;
+    if (memory_write(memory, BOOT_SMBIOS, entry, ENTRY_SIZE) < 0 ||
+        memory_write(memory, BOOT_SMBIOS + TABLE_START, smbios->bytes, smbios->size) < 0)
         return error_set(error, ENOMEM, "--memory: too little for the SMBIOS tables");
     return 0;
 }

@@ -12,7 +12,16 @@ struct smbios_config {
     uint32_t cpu_signature, cpu_features; /* CPUID leaf 1 EAX and EDX */
 };
 
-/* Writes entry point and structures at BOOT_SMBIOS. -errno with *error. */
-int smbios_write(const struct smbios_config *config, struct memory *memory, struct error *error);
+struct smbios {
+    uint8_t entry[24]; /* the entry point, without address and checksum */
+    uint8_t bytes[8192];
+    uint32_t size; /* of the structures in it */
+};
+
+/* -errno with *error. */
+int smbios_build(const struct smbios_config *config, const struct memory *memory,
+                 struct smbios *smbios, struct error *error);
+/* For direct boot: entry point and structures at BOOT_SMBIOS. -errno with *error. */
+int smbios_place(struct smbios *smbios, struct memory *memory, struct error *error);
 
 #endif

@@ -14,7 +14,7 @@
 
 /* Where the guest's PCI windows lie; the ACPI tables tell the guest the same. */
 #define PCI_MMIO_BASE UINT64_C(0xc0000000)
-#define PCI_MMIO_END  UINT64_C(0xfe000000)
+#define PCI_MMIO_END  UINT64_C(0xfec00000)
 #define PCI_PORT_BASE 0xc000
 #define PCI_WIRE_GSI  16 /* of the first of four INTx wires */
 

@@ -7,6 +7,7 @@
  */
 #include "device/bridges.h"
 
+#include "device/devices.h"
 #include "device/shadow.h"
 
 #include <errno.h>
@@ -20,27 +21,36 @@
 /* PAM: 440FX data sheet §3.2.12. The first register has the last 64 KiB in its upper half; each
  * other has two blocks of 16 KiB. */
 #define PAM_FIRST    0x59
-#define PAM_LAST     0x5f
+#define PAM_COUNT    7
 #define PAM_BLOCKS   12 /* in pairs from the second register on */
 #define PAM_ALL_RAM  0x33
 #define PAM_TOP_ONLY 4 /* shift of the first register's field */
 
 /* PIRQRC: PIIX3 data sheet §2.2.4. */
 #define PIRQ_ROUTE      0x60
-#define PIRQ_LAST       0x63
+#define PIRQ_COUNT      4
 #define PIRQ_OFF        0x80
 #define PIRQ_RESERVED   (BIT(0) | BIT(1) | BIT(2) | BIT(8) | BIT(13)) /* no PCI interrupt there */
 #define EDGE_LEVEL_PORT 0x4d0 /* one bit an ISA interrupt: level-triggered */
+
+/* PIIX4 (data sheet 290562) §7.1. The PM registers lie where they do from the start, so that all
+ * firmware leaves them there. SMIs are on: firmware takes it that SMM is set up already. */
+#define PMBA              0x40
+#define PMBA_PORT         BIT(0)
+#define DEVACTB_HIGH      0x5b
+#define DEVACTB_APMC      BIT(1)
+#define PMREGMISC         0x80
+#define PMREGMISC_ENABLED BIT(0)
 
 struct bridge_model {
     const char *name;
     struct pci_identity identity;
     int slot, function;
-    unsigned writable_first, writable_last; /* chip-specific registers that keep what is written */
-    uint8_t initial;                        /* what each of them holds at first */
+    unsigned writable_first, writable_count; /* registers that keep what is written */
+    uint8_t initial;                         /* what each of them holds at first */
     struct {
         uint8_t offset, value;
-    } constant; /* one that does not */
+    } constants[4]; /* registers that do not; 0, which is filled in later: no more */
     bool has_shadow;
     void (*config_written)(struct pci_device *device, unsigned offset, unsigned size);
     void (*configure)(struct pci_device *device);
@@ -58,7 +68,7 @@ static void pam_written(struct pci_device *device, unsigned offset, unsigned siz
     const uint8_t *pam = device->config + PAM_FIRST;
     const uint8_t both = SHADOW_READ | SHADOW_WRITE;
     uint8_t attributes[SHADOW_BLOCKS];
-    if (offset > PAM_LAST || offset + size <= PAM_FIRST)
+    if (offset >= PAM_FIRST + PAM_COUNT || offset + size <= PAM_FIRST)
         return;
     for (unsigned block = 0; block < SHADOW_BLOCKS; block++)
         attributes[block] = both & (block < PAM_BLOCKS ? pam[1 + block / 2] >> block % 2 * 4
@@ -69,14 +79,14 @@ static void pam_written(struct pci_device *device, unsigned offset, unsigned siz
 /* What firmware does: RAM everywhere. */
 static void pam_configure(struct pci_device *device)
 {
-    memset(device->config + PAM_FIRST, PAM_ALL_RAM, PAM_LAST - PAM_FIRST + 1);
+    memset(device->config + PAM_FIRST, PAM_ALL_RAM, PAM_COUNT);
     pam_written(device, PAM_FIRST, 1);
 }
 
 static void pirq_written(struct pci_device *device, unsigned offset, unsigned size)
 {
     for (unsigned i = offset; i < offset + size; i++) {
-        if (i < PIRQ_ROUTE || i > PIRQ_LAST)
+        if (i < PIRQ_ROUTE || i >= PIRQ_ROUTE + PIRQ_COUNT)
             continue;
         unsigned irq = device->config[i] & 15;
         bool off = device->config[i] & PIRQ_OFF || PIRQ_RESERVED >> irq & 1;
@@ -88,11 +98,11 @@ static void pirq_written(struct pci_device *device, unsigned offset, unsigned si
 static void pirq_configure(struct pci_device *device)
 {
     uint16_t levels = 0;
-    for (unsigned wire = 0; wire <= PIRQ_LAST - PIRQ_ROUTE; wire++) {
+    for (unsigned wire = 0; wire < PIRQ_COUNT; wire++) {
         device->config[PIRQ_ROUTE + wire] = (uint8_t)pci_firmware_irq(wire);
         levels |= (uint16_t)BIT(pci_firmware_irq(wire));
     }
-    pirq_written(device, PIRQ_ROUTE, PIRQ_LAST - PIRQ_ROUTE + 1);
+    pirq_written(device, PIRQ_ROUTE, PIRQ_COUNT);
     bus_write(pci_device_bus(device), BUS_PORT, EDGE_LEVEL_PORT, levels, 2);
 }
 
@@ -100,11 +110,10 @@ static void bridge_reset(struct device *device)
 {
     struct bridge *bridge = (struct bridge *)device;
     const struct bridge_model *model = bridge->model;
-    unsigned size = model->writable_last - model->writable_first + 1;
     pci_reset_config(&bridge->pci);
-    memset(bridge->pci.config + model->writable_first, model->initial, size);
+    memset(bridge->pci.config + model->writable_first, model->initial, model->writable_count);
     if (model->config_written)
-        model->config_written(&bridge->pci, model->writable_first, size);
+        model->config_written(&bridge->pci, model->writable_first, model->writable_count);
 }
 
 static void bridge_destroy(struct device *device)
@@ -138,7 +147,7 @@ static const struct bridge_model bridges[] = {
     {.name = "i440fx",
      .identity = {VENDOR_INTEL, 0x1237, VENDOR_VIRTUAL, 0x1100, 2, 0x060000, 0},
      .writable_first = PAM_FIRST,
-     .writable_last = PAM_LAST,
+     .writable_count = PAM_COUNT,
      .has_shadow = true,
      .config_written = pam_written,
      .configure = pam_configure},
@@ -146,7 +155,7 @@ static const struct bridge_model bridges[] = {
      .identity = {VENDOR_INTEL, 0x7000, 0, 0, 0, 0x060100, 0},
      .slot = 1,
      .writable_first = PIRQ_ROUTE,
-     .writable_last = PIRQ_LAST,
+     .writable_count = PIRQ_COUNT,
      .initial = PIRQ_OFF,
      .config_written = pirq_written,
      .configure = pirq_configure},
@@ -154,10 +163,10 @@ static const struct bridge_model bridges[] = {
      .identity = {VENDOR_INTEL, 0x7113, 0, 0, 3, 0x068000, 0},
      .slot = 1,
      .function = 3,
-     .writable_first = 0x40, /* base of the PM registers */
-     .writable_last = 0x43,
-     /* SMIs are enabled: firmware takes that as a sign that SMM is none of its business. */
-     .constant = {0x5b, 0x02}},
+     .constants = {{PMBA, (ACPI_PM_BASE & 0xff) | PMBA_PORT},
+                   {PMBA + 1, ACPI_PM_BASE >> 8},
+                   {DEVACTB_HIGH, DEVACTB_APMC},
+                   {PMREGMISC, PMREGMISC_ENABLED}}},
 };
 
 int bridges_create(struct pci_bus *bus, struct error *error)
@@ -169,12 +178,11 @@ int bridges_create(struct pci_bus *bus, struct error *error)
         bridge->pci.device =
             (struct device){.name = bridges[i].name, .ops = &bridge_ops, .state = &bridge_state};
         bridge->model = &bridges[i];
-        if (bridges[i].constant.offset)
-            bridge->pci.config[bridges[i].constant.offset] = bridges[i].constant.value;
+        for (unsigned n = 0; n < ARRAY_SIZE(bridges[i].constants); n++)
+            bridge->pci.config[bridges[i].constants[n].offset] = bridges[i].constants[n].value;
         bridge->pci.config_written = bridges[i].config_written;
         bridge->pci.configure = bridges[i].configure;
-        for (unsigned n = bridges[i].writable_first; n <= bridges[i].writable_last; n++)
-            bridge->pci.writable[n] = 0xff;
+        memset(bridge->pci.writable + bridges[i].writable_first, 0xff, bridges[i].writable_count);
         int result = pci_add_device(bus, &bridge->pci, &bridges[i].identity, bridges[i].slot,
                                     bridges[i].function, error);
         if (result < 0) {

@@ -3,14 +3,12 @@
 #include "vm/vm.h"
 
 #include "base/clock.h"
-#include "boot/acpi.h"
-#include "boot/smbios.h"
 #include "bus/pci.h"
 #include "cpu/apic.h"
 #include "cpu/mmu.h"
-#include "device/hpet.h"
 #include "vm/vm_firmware.h"
 #include "vm/vm_private.h"
+#include "vm/vm_tables.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -61,36 +59,6 @@ static int create_vcpus(struct vm *vm, struct error *error)
     return 0;
 }
 
-static int write_tables(struct vm *vm, struct error *error)
-{
-    struct acpi_config config = {
-        .cpu_count = vm->config.cpu_count,
-        .pm_base = ACPI_PM_BASE,
-        .sci = ACPI_SCI,
-        .reset_port = RESET_PORT,
-        .pvpanic_port = PVPANIC_PORT,
-        .ioapic_address = IOAPIC_ADDRESS,
-        .hpet_address = vm->config.no_hpet ? 0 : HPET_ADDRESS,
-        .hpet_id = HPET_ID,
-        .apic_address = APIC_DEFAULT_ADDRESS,
-        .pci_first = (uint32_t)PCI_MMIO_BASE,
-        .pci_last = (uint32_t)PCI_MMIO_END - 1,
-        .serial = {true},
-    };
-    for (unsigned wire = 0; wire < ARRAY_SIZE(config.pci_gsis); wire++) {
-        config.pci_gsis[wire] = (uint8_t)(PCI_WIRE_GSI + wire);
-        config.pci_isa_irqs[wire] = (uint8_t)pci_firmware_irq(wire);
-    }
-    const struct smbios_config smbios = {
-        .cpu_count = vm->config.cpu_count,
-        .cpu_name = vm->config.model->brand,
-        .cpu_signature = vm->config.model->signature,
-        .cpu_features = vm->config.model->leaf1_edx,
-    };
-    int result = acpi_write_tables(&config, vm->memory, error);
-    return result < 0 ? result : smbios_write(&smbios, vm->memory, error);
-}
-
 static struct segment flat(uint16_t selector, uint16_t more)
 {
     return (struct segment){.limit = 0xffffffff,
@@ -132,7 +100,7 @@ int vm_load_guest(struct vm *vm, struct error *error)
     pci_assign_resources(vm->devices.pci);
     int result = boot_load(&vm->config.boot, &vm->files, vm->memory, &entry, error);
     if (result == 0)
-        result = write_tables(vm, error);
+        result = vm_tables_place(&vm->config, vm->memory, error);
     if (result < 0)
         return result;
     enter_kernel(vm->group.vcpus[0], &entry);

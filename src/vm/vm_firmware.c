@@ -3,8 +3,10 @@
 
 #include "boot/firmware.h"
 #include "device/fw_cfg.h"
+#include "vm/vm_tables.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 /* CMOS bytes that PC firmware has used for decades, and those in which SeaBIOS looks for more. */
 enum {
@@ -73,6 +75,37 @@ static int add_text_port(struct fw_cfg *fw_cfg, struct error *error)
     return fw_cfg_add_file(fw_cfg, "etc/sercon-port", port, sizeof(port), error);
 }
 
+static int add_acpi(const struct vm_config *config, struct fw_cfg *fw_cfg,
+                    const struct memory *memory, struct error *error)
+{
+    struct acpi_files files;
+    struct acpi_tables *tables = vm_acpi_tables(config, memory, error);
+    if (!tables)
+        return -error->code;
+    acpi_tables_files(tables, &files);
+    int result = fw_cfg_add_file(fw_cfg, "etc/acpi/tables", files.tables, files.tables_size, error);
+    if (result == 0)
+        result = fw_cfg_add_file(fw_cfg, "etc/acpi/rsdp", files.rsdp, sizeof(files.rsdp), error);
+    if (result == 0)
+        result =
+            fw_cfg_add_file(fw_cfg, "etc/table-loader", files.loader, files.loader_size, error);
+    free(tables);
+    return result;
+}
+
+static int add_smbios(const struct vm_config *config, struct fw_cfg *fw_cfg,
+                      const struct memory *memory, struct error *error)
+{
+    struct smbios smbios;
+    int result = vm_smbios(config, memory, &smbios, error);
+    if (result == 0)
+        result = fw_cfg_add_file(fw_cfg, "etc/smbios/smbios-anchor", smbios.entry,
+                                 sizeof(smbios.entry), error);
+    return result < 0 ? result
+                      : fw_cfg_add_file(fw_cfg, "etc/smbios/smbios-tables", smbios.bytes,
+                                        smbios.size, error);
+}
+
 int vm_firmware_create(const struct vm_config *config, struct bus *bus, struct error *error)
 {
     int result = firmware_load(&config->firmware, bus->memory, error);
@@ -86,7 +119,9 @@ int vm_firmware_create(const struct vm_config *config, struct bus *bus, struct e
     if (add_number(fw_cfg, FW_CFG_CPU_COUNT, cpus, error) < 0 ||
         add_number(fw_cfg, FW_CFG_CPUS_MAX, cpus, error) < 0 ||
         add_number(fw_cfg, FW_CFG_BOOT_MENU, 0, error) < 0 ||
-        add_e820(fw_cfg, bus->memory, error) < 0 || add_text_port(fw_cfg, error) < 0)
+        add_e820(fw_cfg, bus->memory, error) < 0 || add_text_port(fw_cfg, error) < 0 ||
+        add_acpi(config, fw_cfg, bus->memory, error) < 0 ||
+        add_smbios(config, fw_cfg, bus->memory, error) < 0)
         return -error->code;
     return 0;
 }

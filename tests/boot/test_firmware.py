@@ -5,7 +5,7 @@ import os
 import tempfile
 import unittest
 
-from harness.firmware import grub_bios_disk
+from harness.firmware import grub_bios_disk, shown
 from harness.machine import ENGINES, EXIT_CONFIGURATION, Machine
 
 MENU = """
@@ -42,11 +42,11 @@ class Firmware(unittest.TestCase):
         for engine in ENGINES:
             with self.subTest(engine=engine):
                 machine = self.run_machine("--firmware", "bios", "--engine", engine, "--disk", disk + ",readonly=on")
-                machine.expect(r"first of nacre", BOOT_SECONDS)
-                machine.expect(r"start again", BOOT_SECONDS)
+                machine.expect(shown("first of nacre"), BOOT_SECONDS)
+                machine.expect(shown("start again"), BOOT_SECONDS)
                 machine.send("\x1b[B\r")  # down
-                machine.expect(r"GRUB loading", BOOT_SECONDS)
-                machine.expect(r"first of nacre", BOOT_SECONDS)
+                machine.expect(shown("GRUB loading"), BOOT_SECONDS)
+                machine.expect(shown("first of nacre"), BOOT_SECONDS)
                 machine.close()
 
     def test_bad_images(self):

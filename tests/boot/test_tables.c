@@ -42,14 +42,21 @@ static int fixture_create(void **state)
         .hpet_address = 0xfed00000,
         .hpet_id = 0x8086a201,
         .pci_first = 0xc0000000,
-        .pci_last = 0xfdffffff,
+        .pci_last = 0xfebfffff,
+        .pci_high_first = GIB(6),
+        .pci_high_last = GIB(64) - 1,
         .pci_gsis = {16, 17, 18, 19},
         .pci_isa_irqs = {10, 10, 11, 11},
         .serial = {true, true, true, true},
     };
-    const struct smbios_config smbios = {.cpu_count = 16, .cpu_name = "test CPU"};
-    assert_int_equal(acpi_write_tables(&acpi, fixture->memory, &error), 0);
-    assert_int_equal(smbios_write(&smbios, fixture->memory, &error), 0);
+    struct smbios smbios;
+    const struct smbios_config smbios_config = {.cpu_count = 16, .cpu_name = "test CPU"};
+    struct acpi_tables *tables = acpi_tables_create(&acpi, &error);
+    assert_non_null(tables);
+    assert_int_equal(acpi_tables_place(tables, fixture->memory, &error), 0);
+    free(tables);
+    assert_int_equal(smbios_build(&smbios_config, fixture->memory, &smbios, &error), 0);
+    assert_int_equal(smbios_place(&smbios, fixture->memory, &error), 0);
     *state = fixture;
     return 0;
 }

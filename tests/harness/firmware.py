@@ -2,6 +2,7 @@
 """Disk images that firmware boots: GRUB with a menu of our own."""
 
 import os
+import re
 import subprocess
 import tempfile
 
@@ -29,3 +30,8 @@ def grub_bios_disk(path, menu):
                 with open(part, "rb") as file:
                     disk.write(file.read())
             disk.truncate(8 << 20)
+
+
+def shown(text):
+    """An expression for text on a screen that comes over a serial port: the cursor may move at any time."""
+    return r"(?:\x1b\[[0-9;?]*[A-Za-z])*".join(re.escape(letter) for letter in text)
