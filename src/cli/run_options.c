@@ -305,7 +305,9 @@ const struct option_spec run_option_table[] = {
      "disk image; readonly=on, format=, cache=writeback|none|writethrough|unsafe, "
      "aio=auto|threads|io_uring",
      set_disk, NULL},
-    {"net", "user[,SETTING...]", "NAT network; hostfwd=tcp:127.0.0.1:2222-:22, restrict=on",
+    {"net", "KIND[,SETTING...]",
+     "network card: user (NAT; hostfwd=tcp:127.0.0.1:2222-:22, restrict=on, network=, dns=, "
+     "domain=, hostname=) or tap[=NAME] (bridge=); with all kinds mac=",
      set_net, NULL},
     {"serial", "WHERE", "first serial port (ttyS0): " CONSOLE_SYNTAX " (stdio)", set_serial,
      console_word},

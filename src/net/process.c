@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "net/process.h"
 
+#include "net/link.h"
+
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,23 +14,22 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define BATCH_MAX     64 /* frames until the loop's other work gets its turn */
-#define SEND_WAIT_MS  20 /* for room, before a frame is dropped */
-#define CLOSE_WAIT_MS 1000
-#define CHILD_FD      3 /* the child's end: all it has besides the standard three */
+#define BATCH_MAX 64 /* frames until the loop's other work gets its turn */
+#define CHILD_FD  3  /* the child's end: all it has besides the standard three */
 
 /* --- the back end's process --- */
 
 struct child {
     struct loop *loop;
     struct frame_backend *backend;
-    uint8_t frame[FRAME_MAX];
+    struct frame frame;
 };
 
 /* Waits when the other end is slow: the senders on the Internet will wait as well. */
-static bool child_to_guest(void *opaque, const uint8_t *frame, size_t length)
+static bool child_to_guest(void *opaque, const struct frame *frame, size_t length)
 {
-    return send(CHILD_FD, frame, length, MSG_NOSIGNAL) == (ssize_t)length;
+    send(CHILD_FD, frame, link_message_size(length), MSG_NOSIGNAL);
+    return true;
 }
 
 /* Nothing more to read, or an empty message: the machine has ended. */
@@ -37,14 +37,16 @@ static void child_ready(void *opaque, uint32_t events)
 {
     struct child *child = opaque;
     for (unsigned i = 0; i < BATCH_MAX; i++) {
-        ssize_t length = recv(CHILD_FD, child->frame, sizeof(child->frame), MSG_DONTWAIT);
-        if (length < 0 && (errno == EAGAIN || errno == EINTR))
+        ssize_t size = recv(CHILD_FD, &child->frame, sizeof(child->frame), MSG_DONTWAIT);
+        if (size < 0 && (errno == EAGAIN || errno == EINTR))
             return;
-        if (length <= 0) {
+        if (size <= 0) {
             loop_stop(child->loop);
             return;
         }
-        child->backend->ops->send(child->backend, child->frame, (size_t)length);
+        size_t length = link_frame_length(&child->frame, size);
+        if (length)
+            child->backend->ops->send(child->backend, &child->frame, length);
     }
 }
 
@@ -67,8 +69,9 @@ static void child_run(int fd, const struct frame_kind *kind, char *settings,
     prctl(PR_SET_NAME, "nacre-net");
     child_close_descriptors(fd);
     child.loop = loop_create(&error);
+    const struct frame_host host = {.loop = child.loop};
     if (child.loop)
-        child.backend = kind->open(settings, child.loop, &error);
+        child.backend = kind->open(settings, &host, &error);
     if (child.backend &&
         !loop_watch_add(child.loop, CHILD_FD, EPOLLIN, child_ready, &child, &error)) {
         child.backend->ops->close(child.backend);
@@ -87,74 +90,6 @@ static void child_run(int fd, const struct frame_kind *kind, char *settings,
 
 /* --- the machine's end --- */
 
-struct process {
-    struct frame_backend backend;
-    struct log *log;
-    int fd;
-    struct loop_watch *watch;
-    uint8_t frame[FRAME_MAX];
-};
-
-static void process_gone(struct process *process)
-{
-    loop_watch_remove(process->watch);
-    process->watch = NULL;
-    log_message(process->log, LOG_ERROR,
-                "the network's process has ended: the guest is cut off until it is started again");
-}
-
-static void process_ready(void *opaque, uint32_t events)
-{
-    struct process *process = opaque;
-    const struct frame_sink *sink = &process->backend.sink;
-    for (unsigned i = 0; i < BATCH_MAX; i++) {
-        ssize_t length = read(process->fd, process->frame, sizeof(process->frame));
-        if (length < 0 && (errno == EAGAIN || errno == EINTR))
-            return;
-        if (length <= 0) {
-            process_gone(process);
-            return;
-        }
-        if (sink->receive) /* no room: dropped, as on a wire */
-            sink->receive(sink->opaque, process->frame, (size_t)length);
-    }
-}
-
-/* Frames that the other process does not take in time are lost, as on a wire. */
-static void process_send(struct frame_backend *backend, const uint8_t *frame, size_t length)
-{
-    struct process *process = (struct process *)backend;
-    struct pollfd poller = {.fd = process->fd, .events = POLLOUT};
-    if (!process->watch || !length)
-        return;
-    if (write(process->fd, frame, length) >= 0 || errno != EAGAIN)
-        return;
-    if (poll(&poller, 1, SEND_WAIT_MS) == 1 && write(process->fd, frame, length) < 0)
-        return;
-}
-
-static void process_ready_again(struct frame_backend *backend)
-{
-}
-
-/* Waits for its end, so that the host's ports are free again. Nobody waits for its status: that
- * goes with the machine's own process. */
-static void process_close(struct frame_backend *backend)
-{
-    struct process *process = (struct process *)backend;
-    struct pollfd poller = {.fd = process->fd, .events = POLLIN};
-    loop_watch_remove(process->watch);
-    if (write(process->fd, process->frame, 0) == 0) /* "the machine has ended" */
-        while (poll(&poller, 1, CLOSE_WAIT_MS) == 1 &&
-               read(process->fd, process->frame, sizeof(process->frame)) > 0)
-            ;
-    close(process->fd);
-    free(process);
-}
-
-static const struct frame_ops process_ops = {
-    .name = "process", .send = process_send, .ready = process_ready_again, .close = process_close};
-
 /* What the child has to say of its start. */
 static int wait_for_start(int fd, pid_t pid, struct error *error)
 {
@@ -170,53 +105,35 @@ static int wait_for_start(int fd, pid_t pid, struct error *error)
     return -outcome.code;
 }
 
-static struct process *start(const struct frame_kind *kind, char *settings,
-                             const struct frame_host *host, int ends[2], struct error *error)
-{
-    pid_t parent = getpid(), pid = fork();
-    if (pid < 0) {
-        error_set(error, errno, "--net: cannot make a process: %s", strerror(errno));
-        return NULL;
-    }
-    if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (getppid() != parent)
-            _exit(EXIT_FAILURE);
-        child_run(ends[1], kind, settings, host->guard);
-    }
-    close(ends[1]);
-    ends[1] = -1;
-    if (wait_for_start(ends[0], pid, error) < 0 || fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0)
-        return NULL;
-    struct process *process = calloc(1, sizeof(*process));
-    if (!process) {
-        error_set(error, ENOMEM, "--net: out of memory");
-        return NULL;
-    }
-    process->backend.ops = &process_ops;
-    process->log = host->log;
-    process->fd = ends[0];
-    process->watch =
-        loop_watch_add(host->loop, process->fd, EPOLLIN, process_ready, process, error);
-    if (process->watch)
-        return process;
-    free(process);
-    return NULL;
-}
-
-struct frame_backend *process_open(const struct frame_kind *kind, char *settings,
-                                   const struct frame_host *host, struct error *error)
+/* The machine's end; -1 with *error. */
+static int start(const struct frame_kind *kind, char *settings, const struct thread_guard *guard,
+                 struct error *error)
 {
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) {
         error_set(error, errno, "--net: cannot make a pair of sockets: %s", strerror(errno));
-        return NULL;
+        return -1;
     }
-    struct process *process = start(kind, settings, host, ends, error);
-    if (process)
-        return &process->backend;
-    for (unsigned i = 0; i < 2; i++)
-        if (ends[i] >= 0)
-            close(ends[i]);
-    return NULL;
+    pid_t parent = getpid(), pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent)
+            _exit(EXIT_FAILURE);
+        child_run(ends[1], kind, settings, guard);
+    }
+    if (pid < 0)
+        error_set(error, errno, "--net: cannot make a process: %s", strerror(errno));
+    close(ends[1]);
+    if (pid > 0 && wait_for_start(ends[0], pid, error) == 0)
+        return ends[0];
+    close(ends[0]);
+    return -1;
+}
+
+/* Nobody waits for its status: that goes with the machine's own process. */
+struct frame_backend *process_open(const struct frame_kind *kind, char *settings,
+                                   const struct frame_host *host, struct error *error)
+{
+    int fd = start(kind, settings, host->guard, error);
+    return fd < 0 ? NULL : link_open(fd, "the network's process", host, error);
 }

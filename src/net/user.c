@@ -7,8 +7,9 @@
 #include "net/user.h"
 
 #include "base/clock.h"
+#include "net/offload.h"
+#include "net/user_settings.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <slirp/libslirp.h>
 #include <stdio.h>
@@ -34,6 +35,7 @@ struct user {
     struct user_watch *watches[POLL_MAX];
     unsigned watch_count;
     bool polling; /* a poll round waits to be run */
+    struct frame to_slirp, to_guest;
 };
 
 static void poll_round(void *opaque);
@@ -133,9 +135,11 @@ static void poll_round(void *opaque)
 static ssize_t send_packet(const void *bytes, size_t length, void *opaque)
 {
     struct user *user = opaque;
-    const struct frame_sink *sink = &user->backend.sink;
-    if (sink->receive)
-        sink->receive(sink->opaque, bytes, length); /* no room: dropped, as on a wire */
+    if (length > FRAME_MAX)
+        return -1;
+    user->to_guest.header = (struct frame_header){.flags = FRAME_CHECKSUM_VALID};
+    memcpy(user->to_guest.bytes, bytes, length);
+    frame_deliver(&user->backend.sink, &user->to_guest, length);
     return (ssize_t)length;
 }
 
@@ -222,11 +226,19 @@ static const SlirpCb callbacks = {
 
 /* --- the device's side --- */
 
-static void user_send(struct frame_backend *backend, const uint8_t *frame, size_t length)
+/* slirp takes TCP segments of any length, but it looks at their checksums. */
+static bool user_send(struct frame_backend *backend, const struct frame *frame, size_t length)
 {
     struct user *user = (struct user *)backend;
-    slirp_input(user->slirp, frame, (int)length);
+    const uint8_t *bytes = frame->bytes;
+    if (frame->header.flags & FRAME_NEEDS_CHECKSUM) {
+        memcpy(&user->to_slirp, frame, sizeof(frame->header) + length);
+        frame_checksum(&user->to_slirp, length);
+        bytes = user->to_slirp.bytes;
+    }
+    slirp_input(user->slirp, bytes, (int)length);
     schedule(user);
+    return true;
 }
 
 static void user_ready(struct frame_backend *backend)
@@ -253,87 +265,52 @@ static void timer_expired(void *opaque)
     schedule(opaque);
 }
 
-/* "tcp:127.0.0.1:2222-10.0.2.15:22"; both addresses may be left out. */
-static int add_forward(struct user *user, const char *text, struct error *error)
+static int add_forward(struct user *user, const struct user_forward *forward, struct error *error)
 {
-    char host[64] = "", guest[64] = "";
-    unsigned host_port = 0, guest_port = 0;
-    bool udp = !strncmp(text, "udp:", 4);
-    struct in_addr host_address = {.s_addr = INADDR_ANY}, guest_address = {.s_addr = 0};
-    const char *rest = strncmp(text, "tcp:", 4) && !udp ? NULL : text + 4;
-    int used = 0;
-    bool parsed =
-        rest && ((sscanf(rest, "%63[0-9.]:%u-%63[0-9.]:%u%n", host, &host_port, guest, &guest_port,
-                         &used) == 4 &&
-                  !rest[used]) ||
-                 (guest[0] = 0, used = 0,
-                  sscanf(rest, "%63[0-9.]:%u-:%u%n", host, &host_port, &guest_port, &used) == 3 &&
-                      !rest[used]) ||
-                 (host[0] = 0, used = 0,
-                  sscanf(rest, ":%u-:%u%n", &host_port, &guest_port, &used) == 2 && !rest[used]));
-    if (!parsed || host_port > 65535 || guest_port > 65535 ||
-        (host[0] && !inet_aton(host, &host_address)) ||
-        (guest[0] && !inet_aton(guest, &guest_address)))
-        return error_set(error, EINVAL, "--net user,hostfwd=%s: write it as tcp:127.0.0.1:2222-:22",
-                         text);
-    if (slirp_add_hostfwd(user->slirp, udp, host_address, (int)host_port, guest_address,
-                          (int)guest_port) < 0)
-        return error_set(error, errno, "--net user,hostfwd=%s: port %u of the host: %s", text,
-                         host_port, strerror(errno));
-    return 0;
+    if (slirp_add_hostfwd(user->slirp, forward->udp, forward->host, (int)forward->host_port,
+                          forward->guest, (int)forward->guest_port) == 0)
+        return 0;
+    return error_set(error, errno, "--net user,hostfwd=%s: port %u of the host: %s", forward->text,
+                     forward->host_port, strerror(errno));
 }
 
-static struct in_addr address(const char *text)
+static int start(struct user *user, const struct user_settings *settings, struct error *error)
 {
-    struct in_addr result = {0};
-    inet_aton(text, &result);
-    return result;
-}
-
-static int start(struct user *user, bool restricted, struct error *error)
-{
+    const char *domains[] = {settings->domain, NULL};
     const SlirpConfig config = {
         .version = 4,
-        .restricted = restricted,
+        .restricted = settings->restricted,
         .in_enabled = true,
-        .vnetwork = address("10.0.2.0"),
-        .vnetmask = address("255.255.255.0"),
-        .vhost = address("10.0.2.2"),
-        .vdhcp_start = address("10.0.2.15"),
-        .vnameserver = address("10.0.2.3"),
-        .vhostname = "nacre",
+        .vnetwork = settings->network,
+        .vnetmask = settings->mask,
+        .vhost = settings->gateway,
+        .vdhcp_start = settings->dhcp,
+        .vnameserver = settings->dns,
+        .vhostname = settings->hostname,
+        .vdnssearch = settings->domain ? domains : NULL,
     };
     user->slirp = slirp_new(&config, &callbacks, user);
-    return user->slirp ? 0 : error_set(error, EIO, "--net user: libslirp does not start");
-}
-
-/* restrict= counts for the whole network: it is looked for before slirp starts. */
-static int configure(struct user *user, char *settings, struct error *error)
-{
-    bool restricted = settings && strstr(settings, "restrict=on");
-    int result = start(user, restricted, error);
-    for (char *word; result == 0 && settings && (word = strsep(&settings, ","));) {
-        if (!strncmp(word, "hostfwd=", 8))
-            result = add_forward(user, word + 8, error);
-        else if (strncmp(word, "restrict=o", 10))
-            result =
-                error_set(error, EINVAL,
-                          "--net user,%s: unknown setting; known are hostfwd=, restrict=", word);
-    }
+    if (!user->slirp)
+        return error_set(error, EIO, "--net user: libslirp does not start");
+    int result = 0;
+    for (unsigned i = 0; result == 0 && i < settings->forward_count; i++)
+        result = add_forward(user, &settings->forwards[i], error);
     return result;
 }
 
-struct frame_backend *user_open(char *settings, struct loop *loop, struct error *error)
+struct frame_backend *user_open(char *text, const struct frame_host *host, struct error *error)
 {
+    struct user_settings settings;
     struct user *user = calloc(1, sizeof(*user));
     if (!user) {
         error_set(error, ENOMEM, "--net user: out of memory");
         return NULL;
     }
     user->backend.ops = &user_ops;
-    user->loop = loop;
-    user->timer = loop_timer_create(loop, timer_expired, user, error);
-    if (!user->timer || configure(user, settings, error) < 0) {
+    user->loop = host->loop;
+    user->timer = loop_timer_create(host->loop, timer_expired, user, error);
+    if (!user->timer || user_settings_parse(&settings, text, error) < 0 ||
+        start(user, &settings, error) < 0) {
         user_close(&user->backend);
         return NULL;
     }

@@ -4,7 +4,7 @@
 
 #include "net/frame.h"
 
-/* User-mode NAT by libslirp. settings: "hostfwd=...,restrict=on" (cut up in place), or NULL. */
-struct frame_backend *user_open(char *settings, struct loop *loop, struct error *error);
+/* User-mode NAT by libslirp. settings: as in user_settings.c, or NULL. */
+struct frame_backend *user_open(char *settings, const struct frame_host *host, struct error *error);
 
 #endif

@@ -111,13 +111,15 @@ void virtqueue_untake(struct virtqueue *queue)
     queue->next_available--;
 }
 
-int virtqueue_give(struct virtqueue *queue, struct memory *memory, uint16_t head, uint32_t written)
+int virtqueue_give(struct virtqueue *queue, struct memory *memory,
+                   const struct virtqueue_used *used, unsigned count)
 {
-    const uint32_t element[2] = {head, written};
-    uint64_t slot = queue->next_used & (queue->size - 1u);
-    if (memory_write(memory, queue->used + 4 + slot * 8, element, sizeof(element)) < 0)
-        return -EINVAL;
-    queue->next_used++;
+    for (unsigned i = 0; i < count; i++) {
+        const uint32_t element[2] = {used[i].head, used[i].written};
+        uint64_t slot = queue->next_used++ & (queue->size - 1u);
+        if (memory_write(memory, queue->used + 4 + slot * 8, element, sizeof(element)) < 0)
+            return -EINVAL;
+    }
     return store_index(memory, queue->used + 2, queue->next_used) ? 0 : -EINVAL;
 }
 

@@ -41,8 +41,15 @@ int virtqueue_take(struct virtqueue *queue, struct memory *memory, struct virtqu
 /* Puts back the request just taken: no buffers for it now. Only before the next take. */
 void virtqueue_untake(struct virtqueue *queue);
 
-/* Gives the request back with `written` bytes in its writable buffers. -EINVAL as above. */
-int virtqueue_give(struct virtqueue *queue, struct memory *memory, uint16_t head, uint32_t written);
+/* A request to give back. */
+struct virtqueue_used {
+    uint16_t head;
+    uint32_t written; /* bytes in its writable buffers */
+};
+
+/* Gives requests back; the driver sees all of them or none. -EINVAL as above. */
+int virtqueue_give(struct virtqueue *queue, struct memory *memory,
+                   const struct virtqueue_used *used, unsigned count);
 
 /* Does the driver want an interrupt for what was given since the last call? */
 bool virtqueue_wants_interrupt(struct virtqueue *queue, struct memory *memory);

@@ -19,7 +19,7 @@ static int check_queues(struct virtio_device *device, struct error *error)
     for (unsigned i = 0; i < VIRTIO_QUEUES_MAX; i++) {
         struct virtqueue *queue = &device->queues[i];
         queue->vector = virtio_valid_vector(device, queue->vector);
-        if (!virtqueue_loaded(queue) || (queue->enabled && i >= device->ops->queue_count))
+        if (!virtqueue_loaded(queue) || (queue->enabled && i >= device->queue_count))
             return error_set(error, EINVAL, "state of %s: no such queue: file damaged",
                              device->pci.device.name);
     }
@@ -51,7 +51,7 @@ int virtio_after_load(struct device *device, struct error *error)
     int result = take_state(virtio, error);
     pthread_mutex_unlock(&virtio->lock);
     /* Bells that had not been heard. */
-    for (unsigned i = 0; result == 0 && i < virtio->ops->queue_count; i++)
+    for (unsigned i = 0; result == 0 && i < virtio->queue_count; i++)
         virtio_notify(virtio, i);
     return result;
 }

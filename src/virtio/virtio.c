@@ -108,10 +108,16 @@ bool virtio_take(struct virtio_device *device, unsigned queue, struct virtqueue_
 
 void virtio_give(struct virtio_device *device, unsigned queue, uint16_t head, uint32_t written)
 {
+    virtio_give_many(device, queue, &(struct virtqueue_used){head, written}, 1);
+}
+
+void virtio_give_many(struct virtio_device *device, unsigned queue,
+                      const struct virtqueue_used *used, unsigned count)
+{
     struct virtqueue *ring = &device->queues[queue];
     if (!virtio_running(device))
         return;
-    if (virtqueue_give(ring, virtio_memory(device), head, written) < 0)
+    if (virtqueue_give(ring, virtio_memory(device), used, count) < 0)
         virtio_break(device, "used ring outside memory");
     else if (virtqueue_wants_interrupt(ring, virtio_memory(device)))
         signal_driver(device, ring->vector, ISR_QUEUE);
@@ -125,7 +131,7 @@ static void process_notified(void *opaque)
     atomic_store(&device->posted, false);
     unsigned queues = atomic_exchange(&device->notified, 0);
     pthread_mutex_lock(&device->lock);
-    for (unsigned i = 0; i < device->ops->queue_count; i++)
+    for (unsigned i = 0; i < device->queue_count; i++)
         if (queues >> i & 1 && device->queues[i].enabled && virtio_running(device))
             device->ops->process(device, i);
     pthread_mutex_unlock(&device->lock);
@@ -133,7 +139,7 @@ static void process_notified(void *opaque)
 
 void virtio_notify(struct virtio_device *device, unsigned queue)
 {
-    if (queue >= device->ops->queue_count)
+    if (queue >= device->queue_count)
         return;
     atomic_fetch_or(&device->notified, 1u << queue);
     if (!atomic_exchange(&device->posted, true))
@@ -181,7 +187,7 @@ static uint32_t feature_word(uint64_t features, uint32_t select)
 /* The register file as bytes, for reads of any size. */
 static void common_image(const struct virtio_device *device, uint8_t *image)
 {
-    bool there = device->queue_select < device->ops->queue_count;
+    bool there = device->queue_select < device->queue_count;
     const struct virtqueue none = {.vector = VIRTIO_NO_VECTOR};
     const struct virtqueue *queue = there ? &device->queues[device->queue_select] : &none;
     store_le(image + COMMON_DEVICE_FEATURE_SELECT, device->device_feature_select, 4);
@@ -191,7 +197,7 @@ static void common_image(const struct virtio_device *device, uint8_t *image)
     store_le(image + COMMON_DRIVER_FEATURE,
              feature_word(device->driver_features, device->driver_feature_select), 4);
     store_le(image + COMMON_CONFIG_VECTOR, device->config_vector, 2);
-    store_le(image + COMMON_QUEUE_COUNT, device->ops->queue_count, 2);
+    store_le(image + COMMON_QUEUE_COUNT, device->queue_count, 2);
     image[COMMON_STATUS] = device->status;
     image[COMMON_GENERATION] = device->config_generation;
     store_le(image + COMMON_QUEUE_SELECT, device->queue_select, 2);
@@ -244,7 +250,7 @@ static void write_address(uint64_t *address, unsigned offset, uint64_t value, un
 static void write_queue(struct virtio_device *device, unsigned offset, uint64_t value,
                         unsigned size)
 {
-    if (device->queue_select >= device->ops->queue_count)
+    if (device->queue_select >= device->queue_count)
         return;
     struct virtqueue *queue = &device->queues[device->queue_select];
     if (offset == COMMON_QUEUE_VECTOR) {
@@ -367,7 +373,7 @@ static void config_written(struct pci_device *pci, unsigned offset, unsigned siz
     uint32_t window, length;
     /* What was offered while the device was not allowed to read memory still waits. */
     if (offset < PCI_COMMAND_END && pci_bus_master(pci))
-        for (unsigned i = 0; i < device->ops->queue_count; i++)
+        for (unsigned i = 0; i < device->queue_count; i++)
             virtio_notify(device, i);
     if (!is_access_data(device, offset) || !access_window(pci, &window, &length))
         return;
@@ -395,7 +401,7 @@ static void add_capabilities(struct virtio_device *device)
     add_capability(device, CAPABILITY_ISR, OFFSET_ISR, 1, 0);
     add_capability(device, CAPABILITY_DEVICE, OFFSET_CONFIG, VIRTIO_CONFIG_MAX, 0);
     add_capability(device, CAPABILITY_NOTIFY, OFFSET_NOTIFY,
-                   NOTIFY_MULTIPLIER * device->ops->queue_count, 4);
+                   NOTIFY_MULTIPLIER * device->queue_count, 4);
     unsigned access = add_capability(device, CAPABILITY_ACCESS, 0, 0, 4);
     device->access_capability = access;
     device->pci.writable[access + 4] = 0xff;
@@ -451,6 +457,8 @@ int virtio_add(struct pci_bus *bus, struct virtio_device *device, const char *na
     };
     device->pci.device = (struct device){.name = name, .ops = &virtio_device_ops, .state = state};
     device->ops = ops;
+    if (!device->queue_count)
+        device->queue_count = ops->queue_count;
     device->features |= ops->features | VIRTIO_FEATURE_VERSION_1 | VIRTIO_FEATURE_INDIRECT |
                         VIRTIO_FEATURE_EVENT_INDEX;
     device->pci.config_read = config_read;
@@ -468,5 +476,5 @@ int virtio_add(struct pci_bus *bus, struct virtio_device *device, const char *na
                 device, name);
     add_capabilities(device);
     device_reset(device);
-    return pci_add_msix(&device->pci, BAR_MSIX, ops->queue_count + 1, error);
+    return pci_add_msix(&device->pci, BAR_MSIX, device->queue_count + 1, error);
 }

@@ -10,7 +10,7 @@
 #include "bus/pci.h"
 #include "virtio/queue.h"
 
-#define VIRTIO_QUEUES_MAX 4
+#define VIRTIO_QUEUES_MAX 17 /* a network card's: 8 pairs and one for control */
 #define VIRTIO_CONFIG_MAX 64
 
 #define VIRTIO_FEATURE_INDIRECT    BIT(28)
@@ -39,6 +39,7 @@ struct virtio_ops {
 struct virtio_device {
     struct pci_device pci;
     const struct virtio_ops *ops;
+    unsigned queue_count; /* ops->queue_count, unless the device has set it before */
     pthread_mutex_t lock;
     uint64_t features;        /* offered */
     uint64_t driver_features; /* accepted */
@@ -66,6 +67,9 @@ void virtio_release(struct virtio_device *device);
 struct memory *virtio_memory(const struct virtio_device *device);
 /* Gives a request back and interrupts the driver if it wants that. Lock held. */
 void virtio_give(struct virtio_device *device, unsigned queue, uint16_t head, uint32_t written);
+/* The same with several that the driver is to see at once. */
+void virtio_give_many(struct virtio_device *device, unsigned queue,
+                      const struct virtqueue_used *used, unsigned count);
 /* As virtqueue_take, and breaks the device when the ring is broken. True: a request. */
 bool virtio_take(struct virtio_device *device, unsigned queue, struct virtqueue_chain *chain);
 /* The driver has started the device and may still be answered. Lock held. */

@@ -97,7 +97,10 @@ int vm_devices_open_nets(struct vm_devices *devices, const struct vm_config *con
 {
     const struct frame_host host = {.loop = loop, .log = log, .guard = config->guard};
     for (unsigned i = 0; i < config->net_count; i++) {
-        devices->nets[i] = frame_open(config->nets[i], &host, error);
+        int result = net_options_parse(&devices->net_options[i], config->nets[i], i, error);
+        if (result < 0)
+            return result;
+        devices->nets[i] = net_open(&devices->net_options[i], &host, error);
         if (!devices->nets[i])
             return -EINVAL;
     }
@@ -108,7 +111,8 @@ static int create_nets(struct vm_devices *devices, const struct vm_config *confi
                        struct error *error)
 {
     for (unsigned i = 0; i < config->net_count; i++) {
-        int result = virtio_net_create(devices->pci, devices->nets[i], i, error);
+        int result =
+            virtio_net_create(devices->pci, &devices->net_options[i], devices->nets[i], i, error);
         if (result < 0)
             return result;
     }
@@ -151,7 +155,9 @@ void vm_devices_close(struct vm_devices *devices)
     for (unsigned i = 0; i < VM_DISKS_MAX; i++)
         if (devices->blocks[i])
             block_close(devices->blocks[i]);
-    for (unsigned i = 0; i < VM_NETS_MAX; i++)
+    for (unsigned i = 0; i < VM_NETS_MAX; i++) {
         if (devices->nets[i])
             devices->nets[i]->ops->close(devices->nets[i]);
+        net_options_free(&devices->net_options[i]);
+    }
 }

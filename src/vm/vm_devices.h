@@ -4,12 +4,13 @@
 #define NACRE_VM_VM_DEVICES_H
 
 #include "disk/block.h"
-#include "net/frame.h"
+#include "net/net.h"
 #include "vm/vm.h"
 
 struct vm_devices {
     struct pci_bus *pci;
     struct block *blocks[VM_DISKS_MAX];
+    struct net_options net_options[VM_NETS_MAX];
     struct frame_backend *nets[VM_NETS_MAX];
 };
 

@@ -76,6 +76,12 @@ static void offer(struct fixture *fixture, uint16_t head)
     put(fixture, AVAILABLE + 2, ++fixture->available, 2);
 }
 
+static int give_one(struct fixture *fixture, uint16_t head, uint32_t written)
+{
+    const struct virtqueue_used used = {head, written};
+    return virtqueue_give(&fixture->queue, fixture->memory, &used, 1);
+}
+
 static int take(struct fixture *fixture)
 {
     return virtqueue_take(&fixture->queue, fixture->memory, &fixture->chain);
@@ -98,7 +104,7 @@ static void test_chain_is_taken_and_given(void **state)
     assert_int_equal(fixture->chain.readable_size, 16);
     assert_int_equal(fixture->chain.writable_size, 513);
     assert_int_equal(fixture->chain.writable_count, 2);
-    assert_int_equal(virtqueue_give(&fixture->queue, fixture->memory, 3, 513), 0);
+    assert_int_equal(give_one(fixture, 3, 513), 0);
     assert_int_equal(get(fixture, USED + 2, 2), 1);
     assert_int_equal(get(fixture, USED + 4, 4), 3);
     assert_int_equal(get(fixture, USED + 8, 4), 513);
@@ -113,7 +119,7 @@ static void test_indices_wrap(void **state)
     for (unsigned i = 0; i < 5; i++) {
         offer(fixture, 0);
         assert_int_equal(take(fixture), 1);
-        assert_int_equal(virtqueue_give(&fixture->queue, fixture->memory, 0, 0), 0);
+        assert_int_equal(give_one(fixture, 0, 0), 0);
     }
     assert_int_equal(get(fixture, USED + 2, 2), 3);
 }
@@ -177,7 +183,7 @@ static void test_rings_outside_memory(void **state)
     fixture->queue.available = GIB(2);
     assert_int_equal(take(fixture), -EINVAL);
     fixture->queue.used = MIB(1) - 2;
-    assert_int_equal(virtqueue_give(&fixture->queue, fixture->memory, 0, 0), -EINVAL);
+    assert_int_equal(give_one(fixture, 0, 0), -EINVAL);
 }
 
 static void test_nested_indirect_table(void **state)
@@ -202,9 +208,9 @@ static void test_event_index_decides_about_interrupts(void **state)
     fixture->queue.event_index = true;
     fixture->queue.signalled_valid = true;
     put(fixture, AVAILABLE + 4 + SIZE * 2, 1, 2); /* used_event: after the second */
-    virtqueue_give(&fixture->queue, fixture->memory, 0, 0);
+    give_one(fixture, 0, 0);
     assert_false(virtqueue_wants_interrupt(&fixture->queue, fixture->memory));
-    virtqueue_give(&fixture->queue, fixture->memory, 0, 0);
+    give_one(fixture, 0, 0);
     assert_true(virtqueue_wants_interrupt(&fixture->queue, fixture->memory));
 }
 
