@@ -24,8 +24,8 @@ _nacre()
         --backing) COMPREPLY=($(compgen -f -- "$word")); return ;;
         esac
         case ${COMP_WORDS[1]} in
-        run) words='--kernel --initrd --firmware --append --cpus --memory --cpu --disk --net --serial --console --debug-console --engine --engine-switch-every --code-cache --perf-map --stats --trace --trace-file --log-level --log-file --name --jail --control --no-hpet --no-reboot --quiet --help' ;;
-        create) words='--kernel --initrd --firmware --append --cpus --memory --cpu --disk --net --serial --console --debug-console --engine --engine-switch-every --code-cache --perf-map --stats --trace --trace-file --log-level --log-file --name --jail --control --no-hpet --no-reboot --quiet --help' ;;
+        run) words='--kernel --initrd --firmware --append --cpus --memory --cpu --disk --net --serial --console --debug-console --engine --engine-switch-every --code-cache --perf-map --stats --trace --trace-file --log-level --log-file --restore --restore-verify --save --name --jail --control --no-hpet --no-reboot --quiet --help' ;;
+        create) words='--kernel --initrd --firmware --append --cpus --memory --cpu --disk --net --serial --console --debug-console --engine --engine-switch-every --code-cache --perf-map --stats --trace --trace-file --log-level --log-file --restore --restore-verify --save --name --jail --control --no-hpet --no-reboot --quiet --help' ;;
         start) words='--foreground --help' ;;
         stop) words='--timeout --force --help' ;;
         pause) words='--help' ;;

@@ -24,6 +24,10 @@ static int load(const struct boot_options *options, const struct boot_files *fil
                 struct memory *memory, struct boot_entry *entry, struct error *error)
 {
     const struct file_view *kernel = &files->kernel, *initrd = &files->initrd;
+    if (!options->kernel)
+        return error_set(error, EINVAL,
+                         "--kernel: none was given when the machine was restored, so it cannot "
+                         "boot again");
     if (bzimage_matches(kernel))
         return bzimage_load(options, kernel, initrd, memory, entry, error);
     if (elf_matches(kernel))

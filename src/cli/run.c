@@ -2,6 +2,7 @@
 /* nacre run: boots one machine in the foreground. */
 #include "cli/run_jail.h"
 #include "cli/run_options.h"
+#include "cli/run_snapshot.h"
 #include "cli/signals.h"
 #include "control/control.h"
 
@@ -22,6 +23,7 @@ struct session {
     struct log log;
     struct trace trace;
     struct signals *signals;
+    struct run_save save;
     int signal_number;
 };
 
@@ -81,6 +83,9 @@ static void signal_caught(void *opaque, int number)
     switch (number) {
     case SIGUSR1:
         print_stats_now(session->vm);
+        break;
+    case SIGUSR2:
+        run_save(&session->save, session->vm);
         break;
     case SIGWINCH:
         size_changed(session);
@@ -199,6 +204,9 @@ static int prepare(struct session *session, struct run_options *options, struct 
     if (result < 0)
         return result;
     options->vm.guard = jail_guard(session->jail);
+    result = run_save_open(&session->save, options, &session->log, error);
+    if (result < 0)
+        return result;
     session->loop = loop_create(error);
     if (!session->loop)
         return -ENOMEM;
@@ -229,6 +237,7 @@ static void session_close(struct session *session)
 {
     /* The vcpus first: one may be writing to a console. */
     vm_destroy(session->vm);
+    run_save_close(&session->save);
     console_destroy(session->serial);
     console_destroy(session->console);
     console_destroy(session->debug_console);
@@ -255,6 +264,7 @@ static int run(int argc, char **argv)
     else if (result == 0)
         code = run_session(&session, &options);
     session_close(&session);
+    snapshot_close(options.vm.restore);
     return code;
 }
 
@@ -271,8 +281,10 @@ const struct command command_run = {
         "  nacre run --kernel vmlinuz --trace irq,msr --trace-file trace.txt --stats\n"
         "  nacre run --kernel vmlinuz --disk root.img --append \"console=ttyS0 root=/dev/vda\" \\\n"
         "            --cpus 2 --memory 1G --net user,hostfwd=tcp:127.0.0.1:2222-:22\n"
-        "\nOn a terminal Ctrl-A x quits and Ctrl-A h helps; SIGUSR1 prints statistics. Exit codes: "
-        "0 the guest powered off,\n"
+        "  nacre run --kernel vmlinuz --initrd initrd.img --append \"console=ttyS0\" --save state\n"
+        "  nacre run --restore state\n"
+        "\nOn a terminal Ctrl-A x quits and Ctrl-A h helps; SIGUSR1 prints statistics, SIGUSR2\n"
+        "saves the machine (--save). Exit codes: 0 the guest powered off,\n"
         "2 wrong option or file, 3 guest panic or triple fault, 4 host error, 5 stopped by\n"
         "the jail, 128+n signal n.\n",
     .options = run_option_table,

@@ -29,6 +29,8 @@ int run_jail_create(const struct run_options *options, struct log *log, struct j
     }
     if (options->control)
         config.needs |= JAIL_NEED_CONTROL;
+    if (options->vm.can_save)
+        config.needs |= JAIL_NEED_SNAPSHOT;
     look_at_console(&config, &options->serial, &config.sockets[0]);
     look_at_console(&config, &options->console, &config.sockets[1]);
     look_at_console(&config, &options->debug_console, &config.sockets[2]);

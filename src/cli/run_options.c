@@ -2,6 +2,7 @@
 #include "cli/run_options.h"
 
 #include "cli/lists.h"
+#include "cli/run_snapshot.h"
 #include "manage/config.h"
 #include "memory/host.h"
 
@@ -170,7 +171,10 @@ static int settle_consoles(struct run_options *options, struct error *error)
 int run_options_settle(struct run_options *options, struct error *error)
 {
     const bool firmware = options->vm.firmware.image, kernel = options->vm.boot.kernel;
-    if (!firmware && !kernel)
+    int result = run_restore_open(options, error);
+    if (result < 0)
+        return result;
+    if (!firmware && !kernel && !options->restore)
         return error_set(
             error, EINVAL,
             "--kernel: is missing; say what to boot, or boot from disk with --firmware");
@@ -178,7 +182,7 @@ int run_options_settle(struct run_options *options, struct error *error)
         return error_set(error, EINVAL,
                          "--kernel %s: is booted without firmware; leave out --firmware",
                          options->vm.boot.kernel);
-    int result = settle_consoles(options, error);
+    result = settle_consoles(options, error);
     if (result < 0)
         return result;
     options->vm.engine = engine_choose(options->engine, error);
@@ -267,6 +271,26 @@ static int set_control(void *target, const char *text, struct error *error)
     return result;
 }
 
+static int set_restore(void *target, const char *text, struct error *error)
+{
+    ((struct run_options *)target)->restore = text;
+    return 0;
+}
+
+static int set_restore_verify(void *target, const char *text, struct error *error)
+{
+    ((struct run_options *)target)->restore_verify = true;
+    return 0;
+}
+
+static int set_save(void *target, const char *text, struct error *error)
+{
+    struct run_options *options = target;
+    options->save = text;
+    options->vm.can_save = true;
+    return 0;
+}
+
 static int set_jail(void *target, const char *text, struct error *error)
 {
     return jail_mode_parse(text, &((struct run_options *)target)->jail, error);
@@ -331,6 +355,14 @@ const struct option_spec run_option_table[] = {
     {"log-level", "LEVEL", "least important messages shown: error, warning, info (default), debug",
      set_log_level, log_level_name},
     {"log-file", "FILE", "where messages are appended (stderr)", set_log_file, NULL},
+    {"restore", "FOLDER",
+     "go on from a snapshot; memory, vcpus and their model are as they were, other options are to "
+     "be the same",
+     set_restore, NULL},
+    {"restore-verify", NULL, "read all of the snapshot first, to see whether it is damaged",
+     set_restore_verify, NULL},
+    {"save", "FOLDER", "where SIGUSR2 saves the running machine, once, for --restore", set_save,
+     NULL},
     {"name", "NAME", "name of the machine, in messages and process lists", set_name, NULL},
     {"jail", "MODE", "on (default): a system call that nacre has no use for ends it; log; off",
      set_jail, jail_mode_name},

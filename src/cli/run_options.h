@@ -5,6 +5,7 @@
 
 #include "cli/cli.h"
 #include "jail/jail.h"
+#include "vm/snapshot.h"
 #include "vm/vm.h"
 
 struct run_options {
@@ -17,7 +18,10 @@ struct run_options {
     enum log_level log_level;
     const char *log_file; /* NULL: stderr */
     int control; /* the supervisor's end of a channel is at this descriptor's other side; 0: none */
-    const char *name; /* of the VM; NULL: none */
+    const char *name;    /* of the VM; NULL: none */
+    const char *restore; /* folder of the snapshot to go on from; NULL: boot */
+    bool restore_verify; /* read all of it first */
+    const char *save;    /* where SIGUSR2 saves; NULL: nowhere */
     uint32_t trace_kinds;
     const char *trace_file; /* NULL: stderr */
 };

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 static const int ending[] = {SIGINT, SIGTERM, SIGHUP};
-static const int others[] = {SIGTSTP, SIGWINCH, SIGUSR1};
+static const int others[] = {SIGTSTP, SIGWINCH, SIGUSR1, SIGUSR2};
 
 struct signals {
     int fd;

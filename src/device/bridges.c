@@ -106,14 +106,21 @@ static void pirq_configure(struct pci_device *device)
     bus_write(pci_device_bus(device), BUS_PORT, EDGE_LEVEL_PORT, levels, 2);
 }
 
+/* What they say, takes effect. */
+static void chip_registers_changed(struct bridge *bridge)
+{
+    const struct bridge_model *model = bridge->model;
+    if (model->config_written)
+        model->config_written(&bridge->pci, model->writable_first, model->writable_count);
+}
+
 static void bridge_reset(struct device *device)
 {
     struct bridge *bridge = (struct bridge *)device;
     const struct bridge_model *model = bridge->model;
     pci_reset_config(&bridge->pci);
     memset(bridge->pci.config + model->writable_first, model->initial, model->writable_count);
-    if (model->config_written)
-        model->config_written(&bridge->pci, model->writable_first, model->writable_count);
+    chip_registers_changed(bridge);
 }
 
 static void bridge_destroy(struct device *device)
@@ -126,10 +133,13 @@ static void bridge_before_save(struct device *device)
     pci_before_save(&((struct bridge *)device)->pci);
 }
 
-/* Where the wires are routed is in the PCI bus's state. */
 static int bridge_after_load(struct device *device, struct error *error)
 {
-    return pci_after_load(&((struct bridge *)device)->pci, error);
+    struct bridge *bridge = (struct bridge *)device;
+    int result = pci_after_load(&bridge->pci, error);
+    if (result == 0)
+        chip_registers_changed(bridge);
+    return result;
 }
 
 static const struct device_ops bridge_ops = {

@@ -24,6 +24,7 @@ enum jail_need {
     JAIL_NEED_UNIX_SERVER = 1 << 0, /* takes connections on a unix socket */
     JAIL_NEED_UNIX_CLIENT = 1 << 1, /* connects to one again when the other end has gone */
     JAIL_NEED_CONTROL = 1 << 2,     /* a supervisor asks for operations */
+    JAIL_NEED_SNAPSHOT = 1 << 3,    /* saves the running machine */
 };
 
 #define JAIL_SOCKETS_MAX 3

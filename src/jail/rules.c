@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -80,6 +81,11 @@ const struct jail_rule jail_rules[] = {
     {CALL(connect), LOOP, "console on a unix socket", .needs = JAIL_NEED_UNIX_CLIENT},
     {CALL(recvmsg), LOOP, "what the supervisor asks for, and files it has opened",
      .needs = JAIL_NEED_CONTROL},
+    {CALL(clone), LOOP, "a process that writes a snapshot; no thread, and in the same jail",
+     .needs = JAIL_NEED_SNAPSHOT, .argument_count = 2, ARGUMENTS(EQUAL(0, SIGCHLD), EQUAL(1, 0))},
+    {CALL(wait4), LOOP, "has the snapshot been written?", .needs = JAIL_NEED_SNAPSHOT},
+    {CALL(pwritev2), LOOP, "memory of a snapshot", .needs = JAIL_NEED_SNAPSHOT},
+    {CALL(fdatasync), LOOP, "files of a snapshot", .needs = JAIL_NEED_SNAPSHOT},
     /* A network's process: libslirp. */
     {CALL(socket), NET, "connections of the guest's", .argument_count = 1,
      ARGUMENTS(EQUAL(0, AF_INET))},

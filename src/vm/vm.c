@@ -114,7 +114,8 @@ static int build(struct vm *vm, struct error *error)
         result = boot_files_open(&vm->files, &vm->config.boot, error);
     if (result < 0)
         return result;
-    vm->memory = memory_create(vm->config.memory_size, error);
+    vm->memory = vm->config.restore ? snapshot_open_memory(vm->config.restore, error)
+                                    : memory_create(vm->config.memory_size, error);
     if (!vm->memory)
         return -ENOMEM;
     result = bus_init(&vm->bus, vm->memory, vm->loop, vm->log, error);
@@ -131,13 +132,17 @@ static int build(struct vm *vm, struct error *error)
                 vm->config.cpu_count, vm->config.model->name,
                 (unsigned long long)vm->config.memory_size >> 20, vm->config.disk_count,
                 vm->config.net_count);
-    result = create_vcpus(vm, error);
+    result = vm->config.can_save ? saver_create(vm, error) : 0;
+    if (result == 0)
+        result = create_vcpus(vm, error);
     if (result == 0)
         result = vm_devices_create(&vm->devices, &vm->config, &vm->bus, error);
     if (result == 0 && vm->config.firmware.image)
         result = vm_firmware_create(&vm->config, &vm->bus, error);
     if (result < 0)
         return result;
+    if (vm->config.restore) /* no reset: it would change RAM */
+        return snapshot_load(vm->config.restore, vm, error);
     bus_reset_devices(&vm->bus);
     return vm_load_guest(vm, error);
 }
@@ -165,6 +170,7 @@ void vm_destroy(struct vm *vm)
 {
     if (!vm)
         return;
+    saver_destroy(vm->saver);
     vcpu_threads_destroy(&vm->threads);
     /* What is in flight comes back to the devices while they are there. */
     vm_devices_drain(&vm->devices);

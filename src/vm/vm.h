@@ -17,6 +17,8 @@
 #define VM_DISKS_MAX 8
 #define VM_NETS_MAX  8
 
+struct snapshot;
+
 struct vm_config {
     struct boot_options boot;         /* of a kernel, when there is no firmware */
     struct firmware_options firmware; /* what runs first; no image: boot's kernel */
@@ -31,6 +33,8 @@ struct vm_config {
     const char *nets[VM_NETS_MAX]; /* as after --net */
     unsigned net_count;
     bool no_reboot;                   /* a guest reboot ends the VM */
+    struct snapshot *restore;         /* goes on from there instead of booting; NULL: boots */
+    bool can_save;                    /* vm_save() may be called: the jail allows it */
     bool no_hpet;                     /* leave out the HPET and its ACPI table */
     struct console *serial;           /* COM1's other end; NULL: nobody there. Outlives the VM */
     struct console *console;          /* virtio-console; NULL: none. Outlives the VM */

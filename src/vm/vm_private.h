@@ -3,9 +3,12 @@
 #ifndef NACRE_VM_VM_PRIVATE_H
 #define NACRE_VM_VM_PRIVATE_H
 
+#include "vm/snapshot.h"
 #include "vm/threads.h"
 #include "vm/vm.h"
 #include "vm/vm_devices.h"
+
+struct saver;
 
 struct vm {
     struct vm_config config;
@@ -20,7 +23,8 @@ struct vm {
     struct vcpu_threads threads;
     atomic_int power_request; /* enum bus_power + 1, 0: none */
     enum vm_end end;
-    bool paused; /* by vm_pause(); loop's thread */
+    bool paused;         /* by vm_pause(); loop's thread */
+    struct saver *saver; /* NULL: it was made without config.can_save */
     char report[1600];
     pthread_mutex_t report_lock;
     void (*ended)(void *opaque);
@@ -30,6 +34,10 @@ struct vm {
 /* BARs, kernel, tables, registers: what a power-on or reset with a direct kernel boot amounts to.
  * Firmware does all that itself. -errno with *error. */
 int vm_load_guest(struct vm *vm, struct error *error);
+/* Makes vm->saver, before the jail. -ENOMEM with *error. */
+int saver_create(struct vm *vm, struct error *error);
+/* A snapshot on its way is finished by its child process. NULL is allowed. */
+void saver_destroy(struct saver *saver);
 /* The bus's power_sink. */
 void vm_power_sink(void *opaque, enum bus_power request);
 
