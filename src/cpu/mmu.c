@@ -271,8 +271,7 @@ enum mmu_status mmu_fetch(struct vcpu *vcpu, uint64_t gva, uint64_t *gpa)
 {
     const struct tlb *tlb = &vcpu->tlbs[paging_mode(vcpu->mmu_mode)];
     const struct tlb_entry *entry = tlb_slot(tlb, gva);
-    vcpu->tlb_contexts.fetched[gva >> 63][gva >> PAGE_SHIFT >> 6 & 63] |=
-        BIT(gva >> PAGE_SHIFT & 63);
+    page_filter_add(&vcpu->tlb_contexts.fetched[gva >> 63], gva);
     if (likely(entry->tag[MMU_FETCH] == tlb_tag(tlb, gva))) {
         *gpa = entry->page + (gva & (PAGE_SIZE - 1)) - (uintptr_t)vcpu->memory->base;
         return MMU_OK;

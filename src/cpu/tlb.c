@@ -263,10 +263,10 @@ void mmu_flush_page(struct vcpu *vcpu, uint64_t gva)
     }
     bool large = contexts->large_2m[gva >> 21 >> 6 & 63] & BIT(gva >> 21 & 63);
     /* Jump caches may hold the page even when the TLB has lost it. */
-    uint64_t *fetched = contexts->fetched[gva >> 63];
-    if (large || fetched[gva >> PAGE_SHIFT >> 6 & 63] & BIT(gva >> PAGE_SHIFT & 63)) {
+    struct page_filter *fetched = &contexts->fetched[gva >> 63];
+    if (large || page_filter_has(fetched, gva)) {
         vcpu->fetch_epoch[gva >> 63]++;
-        memset(fetched, 0, sizeof(contexts->fetched[0]));
+        memset(fetched, 0, sizeof(*fetched));
     }
     if (!large) {
         drop_page(vcpu, gva);

@@ -74,6 +74,26 @@ struct tlb_context {
     uint16_t supervisor; /* 0: the shared one */
 };
 
+/* A Bloom filter of pages, with two bits for each: 5000 pages leave others a chance of 2 % to be
+ * taken for one of them. */
+struct page_filter {
+    uint64_t bits[1024];
+};
+
+static inline bool page_filter_has(const struct page_filter *filter, uint64_t gva)
+{
+    uint64_t hash = (gva >> 12) * UINT64_C(0x9e3779b97f4a7c15);
+    return filter->bits[hash >> 54] >> (hash >> 48 & 63) &
+           filter->bits[hash >> 38 & 1023] >> (hash >> 32 & 63) & 1;
+}
+
+static inline void page_filter_add(struct page_filter *filter, uint64_t gva)
+{
+    uint64_t hash = (gva >> 12) * UINT64_C(0x9e3779b97f4a7c15);
+    filter->bits[hash >> 54] |= BIT(hash >> 48 & 63);
+    filter->bits[hash >> 38 & 1023] |= BIT(hash >> 32 & 63);
+}
+
 /* What lies behind the tables of one vcpu: which generation belongs to which address space. */
 struct tlb_contexts {
     uint16_t next_generation;
@@ -83,7 +103,7 @@ struct tlb_contexts {
     /* Pages of the lower half that a supervisor mode has cached; past the end: all must go. */
     uint64_t journal[TLB_JOURNAL];
     uint32_t journal_count;
-    uint64_t fetched[2][64]; /* by address half: Bloom filter of pages that code was fetched from */
+    struct page_filter fetched[2]; /* by address half: pages that code was fetched from */
     /* Bloom filters of regions cached from large pages: INVLPG there must drop the whole page. */
     uint64_t large_2m[64]; /* hashed by gva >> 21 */
     uint64_t large_1g[8];  /* hashed by gva >> 30 */

@@ -16,7 +16,7 @@
 struct translator;
 struct vcpu;
 
-#define JUMP_SLOTS    16384u
+#define JUMP_SLOTS    65536u
 #define BOUNCE_SIZE   64u
 #define CONTEXT_MODES 32u
 #define CONTEXT_AC    1u /* set in the number while CODE_MODE_AC is */
@@ -29,15 +29,13 @@ struct vcpu;
 struct jump_slot {
     uint64_t tag;    /* gva ^ context */
     uint64_t parked; /* host address: the entry with the flags parked */
-    uint64_t page;   /* gva of the page the code is in */
-    uint64_t reserved;
 };
 
 struct translate_state {
     struct vcpu *self; /* emitted code reads it through GS */
     struct translator *shared;
     uint64_t rip_page;     /* gva of the page whose code runs; RIP is this plus a constant */
-    uint64_t target;       /* host address to go on at, or gva of an indirect branch's target */
+    uint64_t target;       /* host address to go on at */
     uint64_t host_rsp;     /* the host's stack while the guest's stack pointer is in RSP */
     uint64_t jump_context; /* number of the present mode and address space */
     uint64_t address;      /* S0 after an event: the hva that was asked for */

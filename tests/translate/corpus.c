@@ -201,7 +201,7 @@ static struct translation *translate(struct corpus *corpus, unsigned offset, uns
     pthread_mutex_lock(&translator->lock);
     struct translation *translation = NULL;
     if (scan_run(translator->scan, vcpu->model, mode, offset, available, SCAN_INSTRUCTIONS_MAX))
-        translation = build_translation(translator, vcpu, translator->scan, CODE + offset, mode);
+        translation = build_translation(translator, vcpu, CODE + offset, NO_PAGE, mode);
     pthread_mutex_unlock(&translator->lock);
     return translation;
 }

@@ -378,7 +378,10 @@ static void build_body(struct builder *builder)
     }
     if (!run_ended(scan)) {
         const struct instruction *last = &scan->instructions[scan->count - 1];
-        build_goto(builder, instruction_end(last));
+        if (scan->crosses)
+            build_far_goto(builder, instruction_end(last));
+        else
+            build_goto(builder, instruction_end(last));
     }
     build_detours(builder);
 }
@@ -434,8 +437,9 @@ static bool settle(struct builder *builder, struct translation *translation)
 }
 
 struct translation *build_translation(struct translator *translator, struct vcpu *vcpu,
-                                      const struct scan *scan, uint64_t gpa, uint32_t mode)
+                                      uint64_t gpa, uint64_t second_page, uint32_t mode)
 {
+    const struct scan *scan = translator->scan;
     uint8_t code[SCAN_CODE_MAX];
     const struct arena_mark mark = translator_mark(translator);
     struct translation *translation = translator_take(translator, sizeof(*translation));
@@ -443,7 +447,7 @@ struct translation *build_translation(struct translator *translator, struct vcpu
     if (!translation)
         return NULL;
     *translation = (struct translation){
-        .gpa = gpa, .second_page = NO_PAGE, .mode = mode, .xmm = scan->xmm, .x87 = scan->x87};
+        .gpa = gpa, .second_page = second_page, .mode = mode, .xmm = scan->xmm, .x87 = scan->x87};
     *builder = (struct builder){
         .translator = translator,
         .vcpu = vcpu,

@@ -100,6 +100,8 @@ void build_branch(struct builder *builder);
 void build_loop(struct builder *builder);
 /* To the instruction at `offset` of the page (or outside of it). */
 void build_goto(struct builder *builder, int64_t offset);
+/* The same through the jump slots: whatever is there is looked up by its address. */
+void build_far_goto(struct builder *builder, int64_t offset);
 
 /* --- group.c --- */
 
@@ -130,8 +132,9 @@ void build_operation(struct builder *builder);
  * place. */
 struct site *build_operation_site(struct builder *builder);
 
-/* Translates the run in `scan` (first instruction at gpa). NULL: no memory. Lock held. */
+/* Translates the run in translator->scan (first instruction at gpa; second_page: see struct
+ * translation). NULL: no memory. Lock held. */
 struct translation *build_translation(struct translator *translator, struct vcpu *vcpu,
-                                      const struct scan *scan, uint64_t gpa, uint32_t mode);
+                                      uint64_t gpa, uint64_t second_page, uint32_t mode);
 
 #endif

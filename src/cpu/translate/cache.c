@@ -41,7 +41,8 @@ static int map_cache(struct translator *translator, uint64_t size, struct error 
     return 0;
 }
 
-struct translator *translator_create(uint64_t code_bytes, struct error *error)
+struct translator *translator_create(uint64_t code_bytes, const struct cpu_model *model,
+                                     struct error *error)
 {
     struct translator *translator = calloc(1, sizeof(*translator));
     if (!translator) {
@@ -55,7 +56,7 @@ struct translator *translator_create(uint64_t code_bytes, struct error *error)
     pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
     pthread_rwlock_init(&translator->inside, &attributes);
     pthread_rwlockattr_destroy(&attributes);
-    translator->scan = scan_create();
+    translator->scan = scan_create(model);
     translator->builder = malloc(sizeof(struct builder));
     translator->checker = checker_create();
     bool memory = translator->scan && translator->builder && translator->checker;
@@ -143,10 +144,11 @@ static struct page_link **page_list(struct translator *translator, uint64_t gpa_
 }
 
 struct translation *translation_find(const struct translator *translator, uint64_t gpa,
-                                     uint32_t mode)
+                                     uint64_t second_page, uint32_t mode)
 {
     struct translation *translation = translator->hash[hash_gpa(gpa, mode)];
-    while (translation && (translation->gpa != gpa || translation->mode != mode))
+    while (translation && (translation->gpa != gpa || translation->mode != mode ||
+                           translation->second_page != second_page))
         translation = translation->hash_next;
     return translation;
 }
@@ -248,10 +250,9 @@ static void translation_drop(struct translator *translator, struct translation *
     translator->dropped++;
 }
 
-bool translator_drop_page(struct translator *translator, uint64_t gpa_page)
+void translator_drop_page(struct translator *translator, uint64_t gpa_page)
 {
     struct page_link **link = page_list(translator, gpa_page);
-    bool dropped = false;
     while (*link) {
         struct page_link *found = *link;
         if (found->page != gpa_page) {
@@ -259,12 +260,9 @@ bool translator_drop_page(struct translator *translator, uint64_t gpa_page)
             continue;
         }
         *link = found->next;
-        if (found->translation->valid) { /* else dropped before, by its other page */
+        if (found->translation->valid) /* else dropped before, by its other page */
             translation_drop(translator, found->translation);
-            dropped = true;
-        }
     }
-    return dropped;
 }
 
 void translator_drop_all(struct translator *translator)

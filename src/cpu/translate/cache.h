@@ -73,7 +73,7 @@ struct page_link {
 
 struct translation {
     uint64_t gpa;
-    uint64_t second_page; /* gpa of the page the last instruction runs into, or NO_PAGE */
+    uint64_t second_page; /* gpa of the page the only instruction runs into, or NO_PAGE */
     uint32_t mode;
     uint32_t start, end;           /* cache offsets */
     uint32_t native, parked, body; /* entries: see build_entries() */
@@ -107,7 +107,6 @@ struct translator {
     struct arena_chunk *chunks;
     size_t arena_bytes;
     struct memory_observer observer;
-    struct vcpu_group *group;
     struct scan *scan; /* work areas of the translation being made */
     struct builder *builder;
     struct checker *checker;
@@ -117,8 +116,9 @@ struct translator {
     _Atomic uint64_t events[SITE_KIND_COUNT];
 };
 
-/* A translator with its stubs. NULL with *error. */
-struct translator *translator_create(uint64_t code_bytes, struct error *error);
+/* A translator for vcpus of the model, with its stubs. NULL with *error. */
+struct translator *translator_create(uint64_t code_bytes, const struct cpu_model *model,
+                                     struct error *error);
 void translator_destroy(struct translator *translator);
 
 static inline const void *translator_code(const struct translator *translator, uint32_t offset)
@@ -128,8 +128,9 @@ static inline const void *translator_code(const struct translator *translator, u
 
 /* All below: with the lock held. */
 
+/* second_page: gpa of the page that the only instruction runs into, or NO_PAGE. */
 struct translation *translation_find(const struct translator *translator, uint64_t gpa,
-                                     uint32_t mode);
+                                     uint64_t second_page, uint32_t mode);
 /* Memory that lives until the cache is emptied; NULL: none left. */
 void *translator_take(struct translator *translator, size_t size);
 /* Gives back all that was taken since the mark was made, for a translation that came to nothing. */
@@ -144,7 +145,7 @@ void translation_add(struct translator *translator, struct translation *translat
 /* Lets the direct branch of `site` go straight to `to`. */
 void site_link(struct translator *translator, struct site *site, struct translation *to);
 /* Drops what has bytes in the physical page: nothing leads there any more but jump slots. */
-bool translator_drop_page(struct translator *translator, uint64_t gpa_page);
+void translator_drop_page(struct translator *translator, uint64_t gpa_page);
 /* The same for all pages. */
 void translator_drop_all(struct translator *translator);
 /* Empties the cache. No vcpu may be in emitted code. */

@@ -44,7 +44,6 @@
 #define XOR_R14_GS_R15(offset) 0x65, 0x4d, 0x33, 0xb7, LE32(offset)
 #define CMP_R14_GS_R15(offset) 0x65, 0x4d, 0x3b, 0xb7, LE32(offset)
 #define ADD_R14_GS_R15(offset) 0x65, 0x4d, 0x03, 0xb7, LE32(offset)
-#define MOV_R14_GS_R15(offset) 0x65, 0x4d, 0x8b, 0xb7, LE32(offset)
 #define JMP_GS_R15(offset)     0x65, 0x41, 0xff, 0xa7, LE32(offset)
 #define CMP_R14_NUMBER         0x49, 0x81, 0xfe, HOLE32(HOLE_NUMBER)
 #define CMP_BYTE_GS_0(offset)  0x65, 0x80, 0x3c, 0x25, LE32(offset), 0
@@ -65,6 +64,7 @@
 #define SHL_R14D_11                 0x41, 0xc1, 0xe6, 0x0b
 #define OR_R15D_R14D                0x45, 0x09, 0xf7
 #define AND_R14D(value)             0x41, 0x81, 0xe6, LE32(value)
+#define AND_R14(value)              0x49, 0x81, 0xe6, LE32(value)
 #define CMP_RCX(value)              0x48, 0x81, 0xf9, LE32(value)
 #define CMP_R15(value)              0x49, 0x81, 0xff, LE32(value)
 #define MOV_R15_R14                 0x4d, 0x89, 0xf7
@@ -364,7 +364,7 @@ static unsigned effect_high_byte(struct checker *checker, const struct sequence 
     .count = sizeof((const uint16_t[]){__VA_ARGS__}) / sizeof(uint16_t)
 
 #define TLB_SHIFT  5 /* of the size of a struct tlb_entry */
-#define SLOT_SHIFT 5 /* of a struct jump_slot */
+#define SLOT_SHIFT 4 /* of a struct jump_slot */
 
 #define ACCESS(accessed, accessing)                                                            \
     {UNITS(RORX_R15_R14(PAGE_SHIFT - TLB_SHIFT), AND_R15D_GS(TLB_FIELD(accessing, byte_mask)), \
@@ -465,10 +465,9 @@ static const struct sequence sequences[] = {
     {UNITS(MOV_R15_RAX, MOVZX_EAX_GS(FIELD(translate.parked_flags)), ADD_AL_7F_SAHF, MOV_RAX_R15),
      .effect = effect_flags, .mode = ANY_MODE},
     {UNITS(MOV_R15_SITE, JMP), .effect = effect_event, .mode = ANY_MODE},
-    {UNITS(MOV_GS_R14(FIELD(translate.target)), RORX_R15_R14(PAGE_SHIFT), XOR_R15_R14,
-           RORX_R15_R15(64 - SLOT_SHIFT), AND_R15D((JUMP_SLOTS - 1) << SLOT_SHIFT),
-           XOR_R14_GS(FIELD(translate.jump_context)), CMP_R14_GS_R15(FIELD(translate.jumps[0].tag)),
-           JNE, MOV_R14_GS_R15(FIELD(translate.jumps[0].page)),
+    {UNITS(RORX_R15_R14(PAGE_SHIFT), XOR_R15_R14, RORX_R15_R15(64 - SLOT_SHIFT),
+           AND_R15D((JUMP_SLOTS - 1) << SLOT_SHIFT), XOR_R14_GS(FIELD(translate.jump_context)),
+           CMP_R14_GS_R15(FIELD(translate.jumps[0].tag)), JNE, AND_R14((uint32_t)PAGE_MASK),
            MOV_GS_R14(FIELD(translate.rip_page)), JMP_GS_R15(FIELD(translate.jumps[0].parked))),
      .effect = effect_lookup, .mode = ANY_MODE},
     {UNITS(CMP_DWORD_GS_0(FIELD(requests)), JNE), .effect = effect_test, .mode = ANY_MODE},

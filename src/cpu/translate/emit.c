@@ -158,6 +158,11 @@ void emit_and_constant(struct emitter *emitter, unsigned reg, uint32_t value)
     emit_group1(emitter, false, 4, reg, value);
 }
 
+void emit_and_sign_extended(struct emitter *emitter, unsigned reg, int32_t value)
+{
+    emit_group1(emitter, true, 4, reg, (uint32_t)value);
+}
+
 void emit_compare_constant(struct emitter *emitter, unsigned reg, int32_t value)
 {
     emit_group1(emitter, true, 7, reg, (uint32_t)value);

@@ -68,6 +68,8 @@ void emit_constant(struct emitter *emitter, unsigned reg, uint64_t value);
 void emit_rorx(struct emitter *emitter, unsigned to, unsigned from, unsigned count);
 /* and reg32, imm32. */
 void emit_and_constant(struct emitter *emitter, unsigned reg, uint32_t value);
+/* and reg64, imm32, sign-extended. */
+void emit_and_sign_extended(struct emitter *emitter, unsigned reg, int32_t value);
 /* cmp reg, imm32. */
 void emit_compare_constant(struct emitter *emitter, unsigned reg, int32_t value);
 /* cmp byte/dword gs:[displacement], 0. */

@@ -62,65 +62,110 @@ static uint64_t leave_to_interpreter(struct vcpu *vcpu, const struct site *site)
 
 /* --- translations --- */
 
+/* The bytes from gpa on to the page's end, and then of the second page, into the scan. Returns how
+ * many; 0: there are none. */
+static unsigned read_code(struct vcpu *vcpu, uint64_t gpa, uint64_t second_page)
+{
+    struct scan *scan = vcpu->translate.shared->scan;
+    unsigned offset = gpa & (PAGE_SIZE - 1), size = (unsigned)PAGE_SIZE - offset;
+    mmu_mark_code(vcpu, gpa);
+    if (memory_read(vcpu->memory, gpa, scan->bytes + offset, size) < 0)
+        return 0;
+    if (second_page == NO_PAGE)
+        return size;
+    mmu_mark_code(vcpu, second_page);
+    return memory_read(vcpu->memory, second_page, scan->bytes + PAGE_SIZE, INSTRUCTION_MAX) < 0
+               ? 0
+               : size + INSTRUCTION_MAX;
+}
+
 /* Scans and translates what is at gpa. NULL: the interpreter's. Lock held. */
-static struct translation *translate(struct vcpu *vcpu, uint64_t gpa, uint32_t mode)
+static struct translation *translate(struct vcpu *vcpu, uint64_t gpa, uint64_t second_page,
+                                     uint32_t mode)
 {
     struct translator *translator = vcpu->translate.shared;
     struct scan *scan = translator->scan;
-    unsigned offset = gpa & (PAGE_SIZE - 1);
+    scan->crosses = false;
     if (translator_is_full(translator)) {
         vcpu->translate.cache_full = true;
         return NULL;
     }
-    mmu_mark_code(vcpu, gpa);
-    if (memory_read(vcpu->memory, gpa, scan->bytes + offset, PAGE_SIZE - offset) < 0)
-        return NULL;
+    unsigned available = read_code(vcpu, gpa, second_page);
     unsigned limit = mode >> MODE_LIMIT_SHIFT & 63;
-    if (!scan_run(scan, vcpu->model, mode, offset, (unsigned)(PAGE_SIZE - offset),
-                  limit ? limit : SCAN_INSTRUCTIONS_MAX))
+    if (!limit)
+        limit = SCAN_INSTRUCTIONS_MAX;
+    if (second_page != NO_PAGE)
+        limit = 1;
+    if (!available || !scan_run(scan, vcpu->model, mode, gpa & (PAGE_SIZE - 1), available, limit))
         return NULL;
-    return build_translation(translator, vcpu, scan, gpa, mode);
+    return build_translation(translator, vcpu, gpa, second_page, mode);
 }
 
-static struct translation *find_or_translate(struct vcpu *vcpu, uint64_t gpa, uint32_t mode)
+/* NULL: there is none, because the cache is full, or the first instruction runs into the next page
+ * (and second_page is NO_PAGE; *crosses is set), or it is the interpreter's. */
+static struct translation *find_or_translate(struct vcpu *vcpu, uint64_t gpa, uint64_t second_page,
+                                             uint32_t mode, bool *crosses)
 {
-    struct translation *translation = translation_find(vcpu->translate.shared, gpa, mode);
-    return translation ? translation : translate(vcpu, gpa, mode);
+    struct translator *translator = vcpu->translate.shared;
+    pthread_mutex_lock(&translator->lock);
+    struct translation *translation = translation_find(translator, gpa, second_page, mode);
+    if (!translation) {
+        translation = translate(vcpu, gpa, second_page, mode);
+        *crosses = translator->scan->crosses;
+    }
+    pthread_mutex_unlock(&translator->lock);
+    return translation;
+}
+
+/* Leaves emitted code for the interpreter, unless all that is missing is room. */
+static uint64_t no_code(struct vcpu *vcpu)
+{
+    vcpu->translate.interpret_next = !vcpu->translate.cache_full;
+    return 0;
+}
+
+/* What starts at rip, which is at gpa. */
+static struct translation *translation_at_rip(struct vcpu *vcpu, uint64_t gpa)
+{
+    bool crosses = false;
+    uint32_t mode = jump_mode(vcpu) | mode_limit(vcpu);
+    struct translation *translation = find_or_translate(vcpu, gpa, NO_PAGE, mode, &crosses);
+    uint64_t next_page = (vcpu->rip & PAGE_MASK) + PAGE_SIZE, second_page;
+    if (translation || !crosses || !address_is_canonical(next_page))
+        return translation;
+    if (mmu_fetch(vcpu, next_page, &second_page) == MMU_FAULT) {
+        vcpu->exception.pending = false; /* the interpreter raises it at its place */
+        return NULL;
+    }
+    jump_update(vcpu);
+    return memory_is_ram(vcpu->memory, second_page)
+               ? find_or_translate(vcpu, gpa, second_page, mode, &crosses)
+               : NULL;
 }
 
 uint64_t translate_lookup(struct vcpu *vcpu)
 {
     struct translate_state *state = &vcpu->translate;
-    struct translator *translator = state->shared;
     uint64_t gpa;
     vcpu->rflags &= ~RFLAGS_RF;
     if (vcpu->interrupt_shadow || !jump_mode_known(vcpu))
         return 0;
     jump_update(vcpu);
     state->xmm_live = 0;
+    state->rip_page = vcpu->rip & PAGE_MASK;
     const struct jump_slot *slot = jump_find(vcpu, vcpu->rip);
-    if (slot) {
-        state->rip_page = slot->page;
+    if (slot)
         return slot->parked;
-    }
     if (mmu_fetch(vcpu, vcpu->rip, &gpa) == MMU_FAULT)
         return 0;
-    if (!memory_is_ram(vcpu->memory, gpa)) {
-        state->interpret_next = true;
-        return 0;
-    }
     jump_update(vcpu); /* the fetch may have filled the TLB's last generation */
-    pthread_mutex_lock(&translator->lock);
     struct translation *translation =
-        find_or_translate(vcpu, gpa, jump_mode(vcpu) | mode_limit(vcpu));
-    uint64_t code = translation ? code_address(vcpu, translation->parked) : 0;
-    if (translation && !is_counting(vcpu))
+        memory_is_ram(vcpu->memory, gpa) ? translation_at_rip(vcpu, gpa) : NULL;
+    if (!translation)
+        return no_code(vcpu);
+    if (!is_counting(vcpu))
         jump_add(vcpu, vcpu->rip, translation);
-    pthread_mutex_unlock(&translator->lock);
-    if (!code && !state->cache_full)
-        state->interpret_next = true;
-    state->rip_page = vcpu->rip & PAGE_MASK;
-    return code;
+    return code_address(vcpu, translation->parked);
 }
 
 /* As translate_lookup() from inside an event. */
@@ -137,9 +182,9 @@ static uint64_t go_to_rip(struct vcpu *vcpu)
 /* A check for several instructions has failed: a page's end, MMIO, a fault for one of them. */
 static uint64_t one_by_one(struct vcpu *vcpu, const struct site *site)
 {
-    struct translator *translator = vcpu->translate.shared;
     uint64_t gpa = (site->translation->gpa & PAGE_MASK) + site->offset;
     uint32_t mode = site->translation->mode;
+    bool crosses = false;
     vcpu->exception.pending = false;
     if (is_counting(vcpu)) {
         /* It may have no more instructions than are left of this one. */
@@ -147,15 +192,12 @@ static uint64_t one_by_one(struct vcpu *vcpu, const struct site *site)
         mode = (mode & ~(63u << MODE_LIMIT_SHIFT)) | left << MODE_LIMIT_SHIFT;
         vcpu_count(vcpu, site->executed);
     }
-    pthread_mutex_lock(&translator->lock);
-    struct translation *single = find_or_translate(vcpu, gpa, mode | MODE_SINGLE);
-    uint64_t code = single ? code_address(vcpu, single->parked) : 0;
-    pthread_mutex_unlock(&translator->lock);
-    if (code)
-        return code;
+    const struct translation *single =
+        find_or_translate(vcpu, gpa, NO_PAGE, mode | MODE_SINGLE, &crosses);
+    if (single)
+        return code_address(vcpu, single->parked);
     vcpu->rip = vcpu->translate.rip_page + site->offset;
-    vcpu->translate.interpret_next = !vcpu->translate.cache_full;
-    return 0;
+    return no_code(vcpu);
 }
 
 /* The exception is recorded; but where another may come first (#SS for #GP, #GP for an operand that
@@ -194,35 +236,35 @@ static uint64_t access_missed(struct vcpu *vcpu, const struct site *site, uint64
     return code_address(vcpu, site->resume);
 }
 
-/* A direct branch within the page: its target's physical address needs no look at the page tables.
- */
+/* A direct branch within the page: its target's physical address needs no look at the page tables,
+ * unless the instruction there runs into the next page. */
 static uint64_t branch_missed(struct vcpu *vcpu, struct site *site)
 {
-    struct translate_state *state = &vcpu->translate;
-    struct translator *translator = state->shared;
+    struct translator *translator = vcpu->translate.shared;
     uint64_t gpa = (site->translation->gpa & PAGE_MASK) + (uint64_t)site->target;
-    uint64_t code = 0;
-    vcpu->rip = state->rip_page + (uint64_t)site->target;
+    bool crosses = false;
+    vcpu->rip = vcpu->translate.rip_page + (uint64_t)site->target;
     if (is_counting(vcpu)) {
         vcpu_count(vcpu, site->executed);
         return 0;
     }
-    pthread_mutex_lock(&translator->lock);
-    struct translation *to = find_or_translate(vcpu, gpa, site->mode);
-    if (to) {
-        if (site->translation->valid)
-            site_link(translator, site, to);
-        code = code_address(vcpu, to->parked);
+    struct translation *to = find_or_translate(vcpu, gpa, NO_PAGE, site->mode, &crosses);
+    if (!to) {
+        translate_flags_compose(vcpu);
+        return go_to_rip(vcpu);
     }
+    pthread_mutex_lock(&translator->lock);
+    if (site->translation->valid && to->valid)
+        site_link(translator, site, to);
     pthread_mutex_unlock(&translator->lock);
-    if (!code && !state->cache_full)
-        state->interpret_next = true;
-    return code;
+    return code_address(vcpu, to->parked);
 }
 
-static uint64_t indirect_missed(struct vcpu *vcpu, const struct site *site)
+/* tag: the target's address as jump slots have it. */
+static uint64_t indirect_missed(struct vcpu *vcpu, const struct site *site, uint64_t tag)
 {
-    if (unlikely(!address_is_canonical(vcpu->translate.target))) {
+    uint64_t target = tag ^ vcpu->translate.jump_context;
+    if (unlikely(!address_is_canonical(target))) {
         vcpu->registers[GPR_RSP] += (uint64_t)site->target;
         vcpu->translate.interpret_next = true; /* the branch again, which raises #GP */
         vcpu->rip = vcpu->translate.rip_page + site->offset;
@@ -230,7 +272,7 @@ static uint64_t indirect_missed(struct vcpu *vcpu, const struct site *site)
             vcpu_count(vcpu, site->executed - 1);
         return 0;
     }
-    vcpu->rip = vcpu->translate.target;
+    vcpu->rip = target;
     if (is_counting(vcpu)) {
         vcpu_count(vcpu, site->executed);
         return 0;
@@ -320,7 +362,7 @@ uint64_t translate_event(struct vcpu *vcpu, struct site *site, uint64_t address)
     case SITE_JUMP:
         return branch_missed(vcpu, site);
     case SITE_LOOKUP:
-        return indirect_missed(vcpu, site);
+        return indirect_missed(vcpu, site, address);
     case SITE_LOAD_XMM:
     case SITE_LOAD_X87:
         return load_vectors(vcpu, site);

@@ -17,7 +17,7 @@ void build_load_operand(struct builder *builder)
     load(builder, S0, S0);
 }
 
-#define SLOT_SHIFT 5 /* sizeof(struct jump_slot) is 32 */
+#define SLOT_SHIFT 4 /* sizeof(struct jump_slot) is 16 */
 _Static_assert(sizeof(struct jump_slot) == 1 << SLOT_SHIFT, "the index is made by one rotate");
 
 /* To the gva in S0, through the jump slots. */
@@ -25,7 +25,6 @@ void build_indirect(struct builder *builder, int32_t undo)
 {
     struct emitter *emitter = &builder->emitter;
     build_free_flags(builder, RFLAGS_ARITHMETIC);
-    emit_vcpu(emitter, OPCODE_STORE, true, S0, VCPU(translate.target));
     /* As jump_index() does it, times the size of a slot. */
     emit_rorx(emitter, S1, S0, PAGE_SHIFT);
     emit_xor(emitter, S1, S0);
@@ -34,7 +33,8 @@ void build_indirect(struct builder *builder, int32_t undo)
     emit_vcpu(emitter, OPCODE_XOR, true, S0, VCPU(translate.jump_context));
     emit_vcpu_indexed(emitter, OPCODE_CMP, S0, S1, VCPU(translate.jumps[0].tag));
     uint32_t miss = emit_jump_if(emitter, CONDITION_NE);
-    emit_vcpu_indexed(emitter, OPCODE_LOAD, S0, S1, VCPU(translate.jumps[0].page));
+    /* The context lies below the page's address. */
+    emit_and_sign_extended(emitter, S0, (int32_t)PAGE_MASK);
     emit_vcpu(emitter, OPCODE_STORE, true, S0, VCPU(translate.rip_page));
     emit_jump_vcpu_indexed(emitter, S1, VCPU(translate.jumps[0].parked));
     struct site *site = build_site(builder, SITE_LOOKUP);
@@ -43,11 +43,16 @@ void build_indirect(struct builder *builder, int32_t undo)
     build_detour(builder, miss, site, true);
 }
 
+void build_far_goto(struct builder *builder, int64_t offset)
+{
+    build_code_address(builder, S0, offset);
+    build_indirect(builder, 0);
+}
+
 void build_goto(struct builder *builder, int64_t offset)
 {
     if (offset < 0 || offset >= (int64_t)PAGE_SIZE) {
-        build_code_address(builder, S0, offset);
-        build_indirect(builder, 0);
+        build_far_goto(builder, offset);
         return;
     }
     struct site *site = build_site(builder, SITE_JUMP);

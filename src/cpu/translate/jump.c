@@ -117,6 +117,5 @@ void jump_add(struct vcpu *vcpu, uint64_t gva, const struct translation *transla
     state->jumps[jump_index(gva)] = (struct jump_slot){
         .tag = gva ^ state->jump_context,
         .parked = (uintptr_t)translator_code(state->shared, translation->parked),
-        .page = gva & PAGE_MASK,
     };
 }

@@ -136,9 +136,11 @@ static bool is_dead_rex(const uint8_t *bytes)
     return is_rex(bytes[0]) && (is_legacy_prefix(bytes[1]) || is_rex(bytes[1]));
 }
 
-static bool is_kept_prefix(uint8_t byte)
+/* The host would take BSF and BSR with a REP prefix for TZCNT and LZCNT. */
+static bool is_kept_prefix(uint8_t byte, ZydisMnemonic mnemonic)
 {
-    return byte == 0x66 || byte == 0xf0 || byte == 0xf2 || byte == 0xf3;
+    return byte == 0x66 || byte == 0xf0 || byte == 0xf2 ||
+           (byte == 0xf3 && !keeps_result(mnemonic));
 }
 
 /* Legacy and REX encoding: prefixes, REX, opcode, ModRM with [address] or a register, immediate. */
@@ -150,7 +152,7 @@ static void emit_legacy(struct emitter *emitter, const struct instruction *instr
     unsigned at = 0;
     uint8_t old_rex = 0;
     for (; is_legacy_prefix(bytes[at]) || is_dead_rex(bytes + at); at++)
-        if (is_kept_prefix(bytes[at]))
+        if (is_kept_prefix(bytes[at], decoded->mnemonic))
             emit_byte(emitter, bytes[at]);
     if (is_rex(bytes[at]))
         old_rex = bytes[at++];
@@ -222,7 +224,7 @@ bool rewrite_emit(struct emitter *emitter, const struct instruction *instruction
     if (!plan_scratch(&plan, memory))
         return false;
     bool stolen = plan.stolen[0].used || plan.stolen[1].used;
-    if (!memory && !stolen) {
+    if (!memory && !stolen && !keeps_result(decoded->mnemonic)) {
         emit_bytes(emitter, instruction->bytes, decoded->length);
         return true;
     }

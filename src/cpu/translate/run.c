@@ -43,7 +43,7 @@ static struct translator *translator_join(struct vcpu *vcpu, struct error *error
     if (!group->translator) {
         const struct engine_options *options = group->engine_options;
         uint64_t size = options ? options->code_cache_bytes : CODE_CACHE_DEFAULT;
-        struct translator *translator = translator_create(size, error);
+        struct translator *translator = translator_create(size, vcpu->model, error);
         if (!translator)
             return NULL;
         translator->observer =

@@ -5,13 +5,28 @@
 
 #include <stdlib.h>
 
-struct scan *scan_create(void)
+#define LEAF7_EBX_BMI1         BIT(3)
+#define LEAF7_EBX_SMAP         BIT(20)
+#define LEAF80000001_ECX_LZCNT BIT(5)
+
+static void decoder_init(ZydisDecoder *decoder, ZydisMachineMode mode, ZydisStackWidth width,
+                         const struct cpu_model *model)
+{
+    ZydisDecoderInit(decoder, mode, width);
+    /* Without them, TZCNT and LZCNT are BSF and BSR with a prefix that means nothing. */
+    ZydisDecoderEnableMode(decoder, ZYDIS_DECODER_MODE_TZCNT,
+                           !!(model->leaf7_ebx & LEAF7_EBX_BMI1));
+    ZydisDecoderEnableMode(decoder, ZYDIS_DECODER_MODE_LZCNT,
+                           !!(model->leaf80000001_ecx & LEAF80000001_ECX_LZCNT));
+}
+
+struct scan *scan_create(const struct cpu_model *model)
 {
     struct scan *scan = calloc(1, sizeof(*scan));
     if (!scan)
         return NULL;
-    ZydisDecoderInit(&scan->decoder64, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-    ZydisDecoderInit(&scan->decoder32, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
+    decoder_init(&scan->decoder64, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64, model);
+    decoder_init(&scan->decoder32, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32, model);
     return scan;
 }
 
@@ -19,8 +34,6 @@ void scan_destroy(struct scan *scan)
 {
     free(scan);
 }
-
-#define LEAF7_EBX_SMAP BIT(20)
 
 /* --- what may run as it is --- */
 
@@ -563,9 +576,12 @@ bool scan_run(struct scan *scan, const struct cpu_model *model, uint32_t mode, u
               unsigned available, unsigned limit)
 {
     scan->count = 0;
-    scan->xmm = scan->x87 = false;
-    while (scan->count < limit && offset < PAGE_SIZE &&
-           decode(scan, model, mode, offset, available)) {
+    scan->xmm = scan->x87 = scan->crosses = false;
+    while (scan->count < limit && offset < PAGE_SIZE) {
+        if (!decode(scan, model, mode, offset, available)) {
+            scan->crosses = true;
+            break;
+        }
         struct instruction *instruction = &scan->instructions[scan->count++];
         unsigned length = instruction->length;
         bool native = instruction->method == METHOD_PLAIN;

@@ -80,11 +80,12 @@ struct scan {
     unsigned count;
     uint32_t flags_live; /* at the start */
     bool xmm, x87;
-    bool crosses; /* the first instruction runs past the page's end (and then is not in the run) */
+    bool crosses; /* the run ends before an instruction that runs past the bytes there are */
     uint8_t bytes[4096 + INSTRUCTION_MAX]; /* the page, and what follows when it is known */
 };
 
-struct scan *scan_create(void);
+/* For code of vcpus of the model. */
+struct scan *scan_create(const struct cpu_model *model);
 void scan_destroy(struct scan *scan);
 
 /*
