@@ -12,6 +12,7 @@ _nacre()
         --cpu) COMPREPLY=($(compgen -W 'x86-64-v2 x86-64-v1' -- "$word")); return ;;
         --disk) COMPREPLY=($(compgen -f -- "$word")); return ;;
         --serial) COMPREPLY=($(compgen -W 'stdio pty unix: file: fd: none' -- "$word")); return ;;
+        --display) COMPREPLY=($(compgen -W 'none text' -- "$word")); return ;;
         --engine) COMPREPLY=($(compgen -W 'auto translate interpret' -- "$word")); return ;;
         --trace) COMPREPLY=($(compgen -W 'exits port mmio irq msr exception' -- "$word")); return ;;
         --trace-file) COMPREPLY=($(compgen -f -- "$word")); return ;;
@@ -24,8 +25,8 @@ _nacre()
         --backing) COMPREPLY=($(compgen -f -- "$word")); return ;;
         esac
         case ${COMP_WORDS[1]} in
-        run) words='--kernel --initrd --firmware --append --cpus --memory --cpu --disk --net --serial --console --debug-console --engine --engine-switch-every --code-cache --perf-map --stats --trace --trace-file --log-level --log-file --restore --restore-verify --save --name --jail --control --no-hpet --no-reboot --quiet --help' ;;
-        create) words='--kernel --initrd --firmware --append --cpus --memory --cpu --disk --net --serial --console --debug-console --engine --engine-switch-every --code-cache --perf-map --stats --trace --trace-file --log-level --log-file --restore --restore-verify --save --name --jail --control --no-hpet --no-reboot --quiet --help' ;;
+        run) words='--kernel --initrd --firmware --append --cpus --memory --cpu --disk --net --serial --console --debug-console --display --engine --engine-switch-every --code-cache --perf-map --stats --trace --trace-file --log-level --log-file --restore --restore-verify --save --name --jail --control --no-hpet --no-reboot --quiet --help' ;;
+        create) words='--kernel --initrd --firmware --append --cpus --memory --cpu --disk --net --serial --console --debug-console --display --engine --engine-switch-every --code-cache --perf-map --stats --trace --trace-file --log-level --log-file --restore --restore-verify --save --name --jail --control --no-hpet --no-reboot --quiet --help' ;;
         start) words='--foreground --help' ;;
         stop) words='--timeout --force --help' ;;
         pause) words='--help' ;;

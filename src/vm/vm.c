@@ -156,6 +156,7 @@ struct vm *vm_create(const struct vm_config *config, struct loop *loop, struct l
         return NULL;
     }
     vm->config = *config;
+    vm->config.boot.text_screen = config->display != NULL;
     vm->loop = loop;
     vm->log = log;
     pthread_mutex_init(&vm->report_lock, NULL);

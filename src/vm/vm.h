@@ -13,6 +13,7 @@
 #include "cpu/engine.h"
 #include "device/devices.h"
 #include "disk/block.h"
+#include "display/display.h"
 
 #define VM_DISKS_MAX 8
 #define VM_NETS_MAX  8
@@ -39,6 +40,7 @@ struct vm_config {
     struct console *serial;           /* COM1's other end; NULL: nobody there. Outlives the VM */
     struct console *console;          /* virtio-console; NULL: none. Outlives the VM */
     struct console *debug_console;    /* the firmware's messages; NULL: none. Outlives the VM */
+    struct display *display;          /* NULL: no screen, no keyboard. Outlives the VM */
     const struct trace *trace;        /* NULL: nothing is traced. Outlives the VM */
     const struct thread_guard *guard; /* what each thread enters; NULL: none */
 };
