@@ -23,5 +23,8 @@ const struct endpoint api_endpoints[] = {
     {"PUT", "vm.resume", false, PAUSED, NULL, VM_RUNNING, "resumed"},
     {"PUT", "vm.reboot", false, MACHINE, NULL, VM_NONE, "rebooted"},
     {"PUT", "vm.power-button", false, RUNNING, NULL, VM_NONE, "power-button"},
+    {"GET", "vm.counters", false, MACHINE, NULL, VM_NONE, NULL},
+    {"GET", "events", false, ALWAYS, api_events, VM_NONE, NULL},
+    {"GET", "/metrics", false, ALWAYS, api_metrics, VM_NONE, NULL},
     {0},
 };

@@ -52,6 +52,7 @@ extern const struct command command_stop;
 extern const struct command command_pause;
 extern const struct command command_resume;
 extern const struct command command_reset;
+extern const struct command command_console;
 extern const struct command command_list;
 extern const struct command command_delete;
 extern const struct command command_vmm;

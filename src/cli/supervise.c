@@ -2,7 +2,7 @@
 #include "cli/supervise.h"
 
 #include "api/api.h"
-#include "api/socket.h"
+#include "base/unix_socket.h"
 #include "cli/cli.h"
 #include "cli/signals.h"
 #include "manage/config.h"

@@ -5,7 +5,6 @@
 #include "api/client.h"
 
 #include <errno.h>
-#include <limits.h>
 
 int vm_command_argument(void *target, const char *text, struct error *error)
 {
@@ -44,8 +43,8 @@ int command_end(int result, const struct error *error)
 int vm_command_ask(const struct state_directory *directory, const char *method,
                    const char *endpoint, const json_t *body, json_t **reply, struct error *error)
 {
-    char socket[PATH_MAX + sizeof(STATE_SOCKET)];
-    snprintf(socket, sizeof(socket), "%s/" STATE_SOCKET, directory->path);
+    char socket[STATE_PATH_MAX];
+    state_directory_file(directory, STATE_SOCKET, socket);
     int result = state_directory_owner(directory)
                      ? api_ask(socket, method, endpoint, body, reply, error)
                      : -ECONNREFUSED;

@@ -32,6 +32,11 @@ static int stop_machine(struct control_call *call, struct error *error)
 }
 
 const struct control_operation control_operations[] = {
-    {"vm.pause", pause_machine},      {"vm.resume", resume_machine}, {"vm.reboot", reset_machine},
-    {"vm.power-button", press_power}, {"vm.shutdown", stop_machine}, {0},
+    {"vm.pause", pause_machine},
+    {"vm.resume", resume_machine},
+    {"vm.reboot", reset_machine},
+    {"vm.power-button", press_power},
+    {"vm.shutdown", stop_machine},
+    {"vm.counters", control_counters},
+    {0},
 };

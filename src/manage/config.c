@@ -48,7 +48,8 @@ void arguments_free(struct arguments *arguments)
 
 /* --- which option is which field --- */
 
-enum field_kind { FIELD_TEXT, FIELD_PATH, FIELD_NUMBER };
+/* FIELD_WORD: a path if it has a slash. */
+enum field_kind { FIELD_TEXT, FIELD_WORD, FIELD_PATH, FIELD_NUMBER };
 
 static const struct field {
     const char *option, *object, *key;
@@ -56,7 +57,7 @@ static const struct field {
 } fields[] = {
     {"kernel", "payload", "kernel", FIELD_PATH},  {"initrd", "payload", "initramfs", FIELD_PATH},
     {"append", "payload", "cmdline", FIELD_TEXT}, {"cpus", "cpus", "boot_vcpus", FIELD_NUMBER},
-    {"memory", "memory", "size", FIELD_NUMBER},
+    {"memory", "memory", "size", FIELD_NUMBER},   {"firmware", "payload", "firmware", FIELD_WORD},
 };
 
 /* Devices that one may have several of: a place and more settings, separated by commas. */
@@ -95,8 +96,9 @@ static json_t *member(json_t *config, const char *key, json_t *(*make)(void))
 static int set_field(json_t *config, const struct field *field, const char *text,
                      struct error *error)
 {
+    bool path = field->kind == FIELD_PATH || (field->kind == FIELD_WORD && strchr(text, '/'));
     json_t *value = field->kind == FIELD_NUMBER ? json_integer(strtoll(text, NULL, 10))
-                    : field->kind == FIELD_PATH ? path_value(text)
+                    : path                      ? path_value(text)
                                                 : json_string(text);
     json_t *object = member(config, field->object, json_object);
     return json_object_set_new(object, field->key, value) < 0 ? out_of_memory(error) : 0;

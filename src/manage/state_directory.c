@@ -164,6 +164,12 @@ int state_directory_owner(const struct state_directory *directory)
 
 /* --- files --- */
 
+void state_directory_file(const struct state_directory *directory, const char *file,
+                          char path[STATE_PATH_MAX])
+{
+    snprintf(path, STATE_PATH_MAX, "%s/%.30s", directory->path, file);
+}
+
 static int write_all(int fd, const char *text)
 {
     for (size_t left = strlen(text); left;) {

@@ -191,6 +191,12 @@ void vm_press_power(struct vm *vm)
     acpi_power_button(&vm->bus);
 }
 
+const struct block_counters *vm_disk_counters(const struct vm *vm, unsigned index)
+{
+    const struct block *block = index < VM_DISKS_MAX ? vm->devices.blocks[index] : NULL;
+    return block ? &block->counters : NULL;
+}
+
 void vm_print_stats(struct vm *vm, FILE *stream)
 {
     for (unsigned i = 0; i < vm->group.count; i++)

@@ -79,6 +79,8 @@ enum vm_end vm_end(const struct vm *vm);
 /* One line about why a VM ended badly; empty otherwise. */
 const char *vm_report(const struct vm *vm);
 void vm_press_power(struct vm *vm);
+/* What a disk's guest has asked for; NULL: there is no such disk. Loop's thread. */
+const struct block_counters *vm_disk_counters(const struct vm *vm, unsigned index);
 /* What vcpus and engines have counted, a line each; also while they run. */
 void vm_print_stats(struct vm *vm, FILE *stream);
 

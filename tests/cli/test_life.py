@@ -9,7 +9,7 @@ import subprocess
 import time
 import unittest
 
-from machines import NACRE, PANIC, POWER_OFF, SECONDS
+from machines import ECHO, NACRE, PANIC, POWER_OFF, SECONDS
 from managed import Managed, curl
 
 
@@ -108,6 +108,56 @@ class Life(Managed):
         os.remove(os.path.join(self.folder, "guest"))
         self.refused("guest: No such file", "start", "gone")
         self.assertEqual(self.listed(), {"gone": "Stopped"})
+
+
+class Console(Managed):
+    def console(self, name):
+        command = [NACRE, "console", name]
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment
+        )
+
+    def read(self, process, count):
+        text = b""
+        while len(text) < count and (more := os.read(process.stdout.fileno(), count - len(text))):
+            text += more
+        return text
+
+    def end(self, process):
+        process.terminate()
+        process.communicate(timeout=SECONDS)
+        self.assertEqual(process.returncode, 0)
+
+    def test_detach_and_attach_again(self):
+        self.create("talk", code=ECHO)
+        self.refused("not running", "console", "talk")
+        self.ok("start", "talk")
+        first = self.console("talk")
+        first.stdin.write(b"hello ")
+        first.stdin.flush()
+        self.assertEqual(self.read(first, 6), b"hello ")
+        self.end(first)
+        second, third = self.console("talk"), self.console("talk")
+        self.assertEqual(self.read(second, 6), b"hello ")
+        self.assertEqual(self.read(third, 6), b"hello ")
+        second.stdin.write(b"again")
+        second.stdin.flush()
+        self.assertEqual(self.read(third, 5), b"again")
+        self.end(third)
+        # The guest's end is the console's.
+        second.stdin.write(b"q")
+        second.stdin.flush()
+        self.assertEqual(second.communicate(timeout=SECONDS)[0], b"againq")
+        self.assertEqual(second.returncode, 0)
+        with open(self.path("talk", "console.log"), "rb") as file:
+            self.assertEqual(file.read(), b"hello againq")
+
+    def test_more_is_typed_than_fits(self):
+        self.create("talk", code=ECHO)
+        self.ok("start", "talk")
+        text = bytes(range(32, 113)) * 400 + b"q"
+        process = self.console("talk")
+        self.assertEqual(process.communicate(text, timeout=SECONDS)[0], text)
 
 
 class Refusals(Managed):

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Unix sockets at paths of any length: a socket's address holds 107 characters, so it is named by
  * way of its folder's descriptor. */
-#ifndef NACRE_API_SOCKET_H
-#define NACRE_API_SOCKET_H
+#ifndef NACRE_BASE_UNIX_SOCKET_H
+#define NACRE_BASE_UNIX_SOCKET_H
 
 #include "base/error.h"
 
