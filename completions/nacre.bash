@@ -3,7 +3,7 @@ _nacre()
 {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} words= files=
     if [ "$COMP_CWORD" = 1 ]; then
-        words='run create start stop pause resume reset console list delete vmm image doctor completion manual --help --version'
+        words='run create start stop pause resume reset screenshot type key console list delete vmm image doctor completion manual --help --version'
     else
         case $before in
         --kernel) COMPREPLY=($(compgen -f -- "$word")); return ;;
@@ -32,6 +32,9 @@ _nacre()
         pause) words='--help' ;;
         resume) words='--help' ;;
         reset) words='--help' ;;
+        screenshot) words='--text --help' ;;
+        type) words='--enter --help' ;;
+        key) words='--help' ;;
         console) words='--help' ;;
         list) words='--help' ;;
         delete) words='--help' ;;

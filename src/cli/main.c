@@ -4,10 +4,10 @@
 #include <string.h>
 
 const struct command *const commands[] = {
-    &command_run,    &command_create,     &command_start,  &command_stop,
-    &command_pause,  &command_resume,     &command_reset,  &command_console,
-    &command_list,   &command_delete,     &command_vmm,    &command_image,
-    &command_doctor, &command_completion, &command_manual, NULL};
+    &command_run,     &command_create,     &command_start,      &command_stop, &command_pause,
+    &command_resume,  &command_reset,      &command_screenshot, &command_type, &command_key,
+    &command_console, &command_list,       &command_delete,     &command_vmm,  &command_image,
+    &command_doctor,  &command_completion, &command_manual,     NULL};
 
 static void help(FILE *stream)
 {

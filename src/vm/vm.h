@@ -81,6 +81,15 @@ const char *vm_report(const struct vm *vm);
 void vm_press_power(struct vm *vm);
 /* What a disk's guest has asked for; NULL: there is no such disk. Loop's thread. */
 const struct block_counters *vm_disk_counters(const struct vm *vm, unsigned index);
+
+/* What the screen shows, as a PNG file to fd; a text screen's characters, as UTF-8 with a newline
+ * after each row, to be freed. Types ASCII text; presses keys, as "ctrl-alt-del". On the loop's
+ * thread. -errno or NULL with *error: -ENODEV without a screen. */
+int vm_screenshot(struct vm *vm, int fd, struct error *error);
+char *vm_screen_text(struct vm *vm, struct error *error);
+int vm_type(struct vm *vm, const char *text, size_t length, struct error *error);
+int vm_press(struct vm *vm, const char *chord, struct error *error);
+
 /* What vcpus and engines have counted, a line each; also while they run. */
 void vm_print_stats(struct vm *vm, FILE *stream);
 
