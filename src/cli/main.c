@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-/* clang-format off: a row each, so that two who add one do not meet */
+/* A row each, so that two who add one do not meet. */
+/* clang-format off */
 const struct command *const commands[] = {
     &command_run,
     &command_create,
