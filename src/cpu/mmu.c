@@ -12,7 +12,6 @@
 struct target {
     uint64_t gpa;
     uint8_t *hva; /* NULL: MMIO */
-    bool window;  /* onto a device's memory: no page flags */
     uint8_t page_flags;
 };
 
@@ -46,18 +45,12 @@ static enum mmu_status resolve(struct vcpu *vcpu, uint64_t gva, enum mmu_access 
     }
     target->gpa = translation.gpa;
     target->hva = NULL;
-    target->window = false;
     target->page_flags = 0;
     if (memory_is_ram(vcpu->memory, translation.gpa)) {
         target->hva = vcpu->memory->base + translation.gpa;
         target->page_flags = unlikely(breakpoints_watch_memory(vcpu))
                                  ? memory_page_flags(vcpu->memory, translation.gpa)
                                  : mmu_cache(vcpu, gva, mode, &translation);
-    } else {
-        target->hva = memory_window_hva(vcpu->memory, translation.gpa);
-        target->window = target->hva != NULL;
-        if (target->window && !breakpoints_watch_memory(vcpu))
-            mmu_cache_window(vcpu, gva, mode, &translation, target->hva);
     }
     return MMU_OK;
 }
@@ -128,14 +121,11 @@ static enum mmu_status target_write(struct vcpu *vcpu, const struct target *targ
 {
     if (target->hva && !(target->page_flags & MEMORY_PAGE_ROM)) {
         copy_once(target->hva, bytes, size);
-        if (target->window)
-            return MMU_OK;
         /* Whoever marks the page from now on reads the new bytes; who did before is told. */
         atomic_thread_fence(memory_order_seq_cst);
         if (likely(!(memory_page_flags(vcpu->memory, target->gpa) & MEMORY_PAGE_CODE)))
             return MMU_OK;
-        memory_code_changed(vcpu->memory, target->gpa);
-        return MMU_CODE;
+        return memory_code_hit(vcpu->memory, target->gpa, size) ? MMU_CODE : MMU_OK;
     }
     for (unsigned done = 0; done < size;) {
         unsigned piece = size - done < 8 ? size - done : 8;
@@ -268,12 +258,14 @@ void *mmu_hva_modify(struct vcpu *vcpu, uint64_t gva, unsigned size, enum mmu_mo
     return target.hva;
 }
 
-void mmu_code_written(struct vcpu *vcpu, uint64_t gva, unsigned size)
+enum mmu_status mmu_code_written(struct vcpu *vcpu, uint64_t gva, unsigned size)
 {
     struct mmu_translation translation;
     gva = wrap_linear(vcpu, gva, vcpu->mmu_mode);
-    if (mmu_inspect(vcpu, gva, &translation) && memory_is_ram(vcpu->memory, translation.gpa))
-        memory_note_write(vcpu->memory, translation.gpa, size);
+    if (!mmu_inspect(vcpu, gva, &translation) || !memory_is_ram(vcpu->memory, translation.gpa))
+        return MMU_OK;
+    atomic_thread_fence(memory_order_seq_cst); /* as in target_write() */
+    return memory_code_hit(vcpu->memory, translation.gpa, size) ? MMU_CODE : MMU_OK;
 }
 
 enum mmu_status mmu_fetch(struct vcpu *vcpu, uint64_t gva, uint64_t *gpa)

@@ -8,12 +8,11 @@
  *   low_size ......... 4 GiB             hole: devices, APICs; at its end the firmware's ROM
  *   4 GiB ............ 4 GiB + high_size the rest of RAM
  *
- * The video window (640 to 768 KiB) belongs to devices: RAM behind it is never seen. Devices open
- * windows onto memory of their own (a frame buffer), through which the guest reaches it without
- * their help.
- *
+ * The video window (640 to 768 KiB) belongs to devices: RAM behind it is never seen.
  * Every RAM page has a flag byte; engines set MEMORY_PAGE_CODE on pages whose instructions they
- * have cached, and whoever writes such a page must say so with memory_note_write().
+ * have cached, and note which bytes those are. Whoever writes such a page must say so with
+ * memory_note_write(): a write beside the instructions harms nothing, as in firmware and boot
+ * loaders, which keep data between their code.
  */
 #ifndef NACRE_MEMORY_MEMORY_H
 #define NACRE_MEMORY_MEMORY_H
@@ -42,16 +41,6 @@ enum memory_page_flag {
     MEMORY_PAGE_CACHED_WRITE = 1 << 3, /* some vcpu's TLB has had a write entry for it */
 };
 
-/* Memory of a device that the guest accesses directly. */
-struct memory_window {
-    _Atomic uint64_t gpa; /* MEMORY_WINDOW_CLOSED: nowhere */
-    uint8_t *_Atomic hva;
-    uint64_t size; /* fixed: no vcpu can find an old size beside a new hva */
-};
-
-#define MEMORY_WINDOW_CLOSED (~UINT64_C(0))
-#define MEMORY_WINDOWS_MAX   4
-
 /* Told after the bytes of a page that held code have changed. May be called on any thread. */
 struct memory_observer {
     void (*code_written)(void *opaque, uint64_t gpa_page);
@@ -67,9 +56,9 @@ struct memory {
     uint64_t rom_size;                 /* bytes; 0: none */
     uint64_t end;                      /* first gpa past all RAM and ROM: size of the reservation */
     _Atomic uint8_t *page_flags;       /* one byte a page, indexed by gpa >> PAGE_SHIFT */
-    struct memory_observer *observers; /* fixed before the first vcpu runs, as the next two */
-    struct memory_window windows[MEMORY_WINDOWS_MAX];
-    unsigned window_count;
+    _Atomic uint64_t *code_bytes;      /* one bit a byte: an engine holds code of it */
+    _Atomic uint32_t *code_misses;     /* one count a page: see memory_code_hit() */
+    struct memory_observer *observers; /* fixed before the first vcpu runs */
 };
 
 /* size: bytes, a multiple of 4096 from 1 MiB to 1 TiB. NULL with *error on failure. */
@@ -121,29 +110,22 @@ static inline uint8_t memory_set_page_flags(struct memory *memory, uint64_t gpa,
     return (before & flags) == flags ? before : atomic_fetch_or(page, flags);
 }
 
-/* Sets MEMORY_PAGE_CODE on the RAM page of gpa; true when it was not set before. */
-bool memory_mark_code(struct memory *memory, uint64_t gpa);
+/* Notes that an engine holds code of [gpa, gpa + length), inside a RAM page; true when the page
+ * held none before. Then the bytes are to be read, once more. */
+bool memory_mark_code(struct memory *memory, uint64_t gpa, uint64_t length);
 
-/* Clears MEMORY_PAGE_CODE on the page and tells every observer. For engines whose own store found
- * the flag. */
+/* Drops all code of the page: tells every observer. */
 void memory_code_changed(struct memory *memory, uint64_t gpa);
+
+/*
+ * After a CPU's store inside a page with MEMORY_PAGE_CODE: true when code was dropped. A store
+ * beside the code drops it, too, when there have been many: the page may be used for data now, and
+ * stores to it are slow as long as it holds code.
+ */
+bool memory_code_hit(struct memory *memory, uint64_t gpa, uint64_t length);
 
 /* To be called after [gpa, gpa + length), all RAM, was written: drops code cached from it. */
 void memory_note_write(struct memory *memory, uint64_t gpa, uint64_t length);
-
-/* A new window of `size` bytes, closed. Before the first vcpu runs. NULL with *error. */
-struct memory_window *memory_add_window(struct memory *memory, uint64_t size, struct error *error);
-
-/*
- * Opens a window at gpa, page-aligned, onto the bytes at hva, which stay the caller's and must
- * outlive the machine's vcpus; or closes it (gpa MEMORY_WINDOW_CLOSED). Where there is RAM as well,
- * the guest sees that. True when that is a change: TLBs may still hold what was, see
- * bus_mapping_changed(). Any thread.
- */
-bool memory_window_move(struct memory_window *window, uint64_t gpa, uint8_t *hva);
-
-/* The host address of a gpa that is not RAM but in a window; else NULL. */
-uint8_t *memory_window_hva(struct memory *memory, uint64_t gpa);
 
 /* Makes [gpa, gpa + length) read-only for the guest (firmware). Page-aligned. TLBs may still hold
  * what was: see bus_mapping_changed(). */
