@@ -156,7 +156,6 @@ struct vm *vm_create(const struct vm_config *config, struct loop *loop, struct l
         return NULL;
     }
     vm->config = *config;
-    vm->config.boot.text_screen = config->display != NULL;
     vm->loop = loop;
     vm->log = log;
     pthread_mutex_init(&vm->report_lock, NULL);
@@ -189,12 +188,6 @@ void vm_destroy(struct vm *vm)
 void vm_press_power(struct vm *vm)
 {
     acpi_power_button(&vm->bus);
-}
-
-const struct block_counters *vm_disk_counters(const struct vm *vm, unsigned index)
-{
-    const struct block *block = index < VM_DISKS_MAX ? vm->devices.blocks[index] : NULL;
-    return block ? &block->counters : NULL;
 }
 
 void vm_print_stats(struct vm *vm, FILE *stream)
