@@ -10,6 +10,7 @@ from harness.machine import CACHE, KERNEL, NACRE, ROOT
 
 BUILD = os.path.join(CACHE, "bench")
 BINARY = os.path.join(BUILD, "bench")
+BINARY32 = os.path.join(BUILD, "bench32")  # the same program as 32-bit code
 INITRAMFS = os.path.join(BUILD, "initramfs.gz")
 PROGRAMS = os.path.join(CACHE, "programs")
 # The same kernel command line everywhere; the peers pay for mitigations no more than nacre does.
@@ -39,13 +40,14 @@ boot
 
 
 def prepare():
-    """Fetches the guest, builds the benchmark program, and an initramfs with both."""
+    """Fetches the guest, builds the benchmark programs, and an initramfs with all."""
     os.makedirs(BUILD, exist_ok=True)
     driver = os.path.join(ROOT, "guest/bench/driver")
     for command in (
         ["scripts/fetch-guest"],
         ["guest/bench/build", BINARY],
-        ["scripts/make-initramfs", INITRAMFS, f"bench={BINARY}", f"driver={driver}"],
+        ["guest/bench/build", BINARY32, "-m32"],
+        ["scripts/make-initramfs", INITRAMFS, f"bench={BINARY}", f"bench32={BINARY32}", f"driver={driver}"],
     ):
         subprocess.run([os.path.join(ROOT, command[0]), *command[1:]], check=True)
 

@@ -21,7 +21,8 @@ static void end_call(struct api_call *call)
 
 static void send_json(struct http_request *request, unsigned status, json_t *json)
 {
-    http_reply(request, status, "application/json", json ? json_dumps(json, JSON_COMPACT) : NULL);
+    http_reply(request, status, "application/json",
+               json ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(12)) : NULL);
     json_decref(json);
 }
 
@@ -35,6 +36,23 @@ void api_reply(struct api_call *call, json_t *body)
 {
     send_json(call->request, body ? 200 : 204, body);
     end_call(call);
+}
+
+void api_reply_text(struct api_call *call, const char *type, char *text)
+{
+    http_reply(call->request, text ? 200 : 500, type, text);
+    end_call(call);
+}
+
+void api_events(struct api_call *call)
+{
+    http_reply_stream(call->request, "application/x-ndjson");
+    end_call(call);
+}
+
+static void publish(void *opaque, const char *line)
+{
+    http_server_publish(((struct api *)opaque)->server, line);
 }
 
 void api_fail(struct api_call *call, unsigned status, const char *why)
@@ -73,11 +91,11 @@ static void ask_machine(struct api_call *call)
 /* NULL: there is none, and *status says what is wrong. */
 static const struct endpoint *find(const struct http_request *request, unsigned *status)
 {
+    bool below = !strncmp(request->path, API_PREFIX, strlen(API_PREFIX));
+    const char *path = request->path + (below ? strlen(API_PREFIX) : 0);
     *status = 404;
-    if (strncmp(request->path, API_PREFIX, strlen(API_PREFIX)))
-        return NULL;
     for (const struct endpoint *endpoint = api_endpoints; endpoint->method; endpoint++) {
-        if (strcmp(endpoint->path, request->path + strlen(API_PREFIX)))
+        if (strcmp(endpoint->path, path) || below == (*endpoint->path == '/'))
             continue;
         if (!strcmp(endpoint->method, request->method))
             return endpoint;
@@ -147,8 +165,10 @@ struct api *api_create(int socket, struct supervisor *supervisor, struct loop *l
     }
     api->supervisor = supervisor;
     api->server = http_server_create(socket, loop, answer, api, error);
-    if (api->server)
+    if (api->server) {
+        supervisor_listen(supervisor, publish, api);
         return api;
+    }
     free(api);
     return NULL;
 }

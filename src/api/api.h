@@ -2,7 +2,7 @@
 /*
  * The API of a VM: HTTP and JSON on a unix socket, with the endpoints, field names and status codes
  * of Cloud Hypervisor's REST API v1 (its vmm/src/api/openapi/cloud-hypervisor.yaml), and some more;
- * docs/api.yaml describes all. An endpoint is a row in endpoints.c.
+ * docs/openapi.json describes all. An endpoint is a row in endpoints.c.
  */
 #ifndef NACRE_API_API_H
 #define NACRE_API_API_H
@@ -26,7 +26,7 @@ struct api_call {
 
 struct endpoint {
     const char *method;
-    const char *path; /* below API_PREFIX */
+    const char *path; /* below API_PREFIX; with a slash in front: as it is */
     bool takes_body;  /* an object must come with it */
     unsigned states;  /* 1 << enum vm_state: in which it is allowed */
     /* Answers with api_reply() or api_fail(), now or later. NULL: the machine is asked, for the
@@ -48,10 +48,15 @@ void api_vm_delete(struct api_call *call);
 void api_vm_info(struct api_call *call);
 void api_vm_boot(struct api_call *call);
 void api_vm_shutdown(struct api_call *call);
+void api_events(struct api_call *call);
+void api_metrics(struct api_call *call);
+void api_vm_screenshot(struct api_call *call);
 
 /* The call is over. body: taken over; NULL: there is none, and the status is 204 in place of 200.
  */
 void api_reply(struct api_call *call, json_t *body);
+/* The same with another type than JSON. text: allocated, taken over. */
+void api_reply_text(struct api_call *call, const char *type, char *text);
 /* status: of HTTP. */
 void api_fail(struct api_call *call, unsigned status, const char *why);
 /* A supervisor_done for a call: the machine's answer becomes the call's. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/client.h"
 
-#include "api/socket.h"
+#include "base/unix_socket.h"
 
 #include <errno.h>
 #include <stdbool.h>

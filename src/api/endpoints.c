@@ -23,5 +23,12 @@ const struct endpoint api_endpoints[] = {
     {"PUT", "vm.resume", false, PAUSED, NULL, VM_RUNNING, "resumed"},
     {"PUT", "vm.reboot", false, MACHINE, NULL, VM_NONE, "rebooted"},
     {"PUT", "vm.power-button", false, RUNNING, NULL, VM_NONE, "power-button"},
+    {"GET", "vm.counters", false, MACHINE, NULL, VM_NONE, NULL},
+    {"GET", "events", false, ALWAYS, api_events, VM_NONE, NULL},
+    {"GET", "/metrics", false, ALWAYS, api_metrics, VM_NONE, NULL},
+    {"PUT", "vm.screenshot", true, MACHINE, api_vm_screenshot, VM_NONE, NULL},
+    {"GET", "vm.screen-text", false, MACHINE, NULL, VM_NONE, NULL},
+    {"PUT", "vm.type", true, RUNNING, NULL, VM_NONE, NULL},
+    {"PUT", "vm.key", true, RUNNING, NULL, VM_NONE, NULL},
     {0},
 };

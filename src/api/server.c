@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/server.h"
 
-#include "api/socket.h"
 #include "base/bits.h"
 #include "base/clock.h"
+#include "base/unix_socket.h"
 
 #include <errno.h>
 #include <microhttpd.h>
@@ -15,6 +15,7 @@
 #define CONNECTIONS_MAX    64
 #define CONNECTION_SECONDS 30 /* that a client may keep silent */
 #define LAST_RUNS          8
+#define STREAM_MAX         16384 /* bytes of events that a client has yet to read */
 
 struct http_server {
     struct MHD_Daemon *daemon;
@@ -23,6 +24,17 @@ struct http_server {
     struct loop_timer *timer;
     void (*answer)(void *opaque, struct http_request *request);
     void *opaque;
+    struct stream *streams;
+};
+
+/* An answer that goes on. */
+struct stream {
+    struct http_server *server;
+    struct MHD_Connection *connection;
+    char text[STREAM_MAX]; /* not yet sent */
+    size_t size;
+    bool suspended, ended;
+    struct stream *next;
 };
 
 /* A request and what the library knows of it. */
@@ -32,7 +44,7 @@ struct exchange {
     struct MHD_Connection *connection;
     struct MHD_Response *response;
     unsigned status;
-    bool asked, suspended, too_long;
+    bool asked, answered, suspended, too_long;
 };
 
 static void run(void *opaque)
@@ -54,6 +66,7 @@ static void ready(void *opaque, uint32_t events)
 void http_reply(struct http_request *request, unsigned status, const char *type, char *text)
 {
     struct exchange *exchange = (struct exchange *)request;
+    exchange->answered = true;
     exchange->status = status;
     exchange->response = MHD_create_response_from_buffer(
         text ? strlen(text) : 0, text, text ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
@@ -65,6 +78,80 @@ void http_reply(struct http_request *request, unsigned status, const char *type,
     MHD_resume_connection(exchange->connection);
     loop_timer_arm(exchange->server->timer, clock_monotonic_ns());
 }
+
+/* --- streams --- */
+
+static ssize_t stream_read(void *opaque, uint64_t position, char *buffer, size_t most)
+{
+    struct stream *stream = opaque;
+    size_t count = stream->size < most ? stream->size : most;
+    if (!count && stream->ended)
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    if (!count) {
+        stream->suspended = true;
+        MHD_suspend_connection(stream->connection);
+        return 0;
+    }
+    memcpy(buffer, stream->text, count);
+    memmove(stream->text, stream->text + count, stream->size - count);
+    stream->size -= count;
+    return (ssize_t)count;
+}
+
+static void stream_free(void *opaque)
+{
+    struct stream *stream = opaque, **link = &stream->server->streams;
+    while (*link != stream)
+        link = &(*link)->next;
+    *link = stream->next;
+    free(stream);
+}
+
+static void stream_wake(struct stream *stream)
+{
+    if (!stream->suspended)
+        return;
+    stream->suspended = false;
+    MHD_resume_connection(stream->connection);
+    loop_timer_arm(stream->server->timer, clock_monotonic_ns());
+}
+
+void http_reply_stream(struct http_request *request, const char *type)
+{
+    struct exchange *exchange = (struct exchange *)request;
+    struct http_server *server = exchange->server;
+    struct stream *stream = calloc(1, sizeof(*stream));
+    if (!stream) {
+        http_reply(request, MHD_HTTP_INTERNAL_SERVER_ERROR, "", NULL);
+        return;
+    }
+    *stream = (struct stream){
+        .server = server, .connection = exchange->connection, .next = server->streams};
+    exchange->answered = true;
+    exchange->status = MHD_HTTP_OK;
+    exchange->response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_MAX,
+                                                           stream_read, stream, stream_free);
+    if (!exchange->response) {
+        free(stream);
+        return;
+    }
+    server->streams = stream;
+    MHD_add_response_header(exchange->response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+}
+
+void http_server_publish(struct http_server *server, const char *text)
+{
+    size_t size = strlen(text);
+    for (struct stream *stream = server->streams; stream; stream = stream->next) {
+        if (size > STREAM_MAX - stream->size)
+            continue;
+        memcpy(stream->text + stream->size, text, size);
+        stream->size += size;
+        stream_wake(stream);
+    }
+}
+
+/* --- requests --- */
 
 static void append(struct exchange *exchange, const char *bytes, size_t count)
 {
@@ -129,7 +216,7 @@ static enum MHD_Result received(void *opaque, struct MHD_Connection *connection,
         http_reply(&exchange->request, MHD_HTTP_CONTENT_TOO_LARGE, "", NULL);
     else
         server->answer(server->opaque, &exchange->request);
-    if (exchange->response)
+    if (exchange->answered)
         return finish(exchange);
     exchange->suspended = true;
     MHD_suspend_connection(connection);
@@ -183,6 +270,10 @@ void http_server_destroy(struct http_server *server)
     if (!server)
         return;
     loop_watch_remove(server->watch);
+    for (struct stream *stream = server->streams; stream; stream = stream->next) {
+        stream->ended = true;
+        stream_wake(stream);
+    }
     if (server->daemon) {
         for (unsigned i = 0; i < LAST_RUNS; i++) /* answers on their way */
             MHD_run(server->daemon);

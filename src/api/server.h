@@ -23,8 +23,14 @@ struct http_request {
 struct http_server *http_server_create(int socket, struct loop *loop,
                                        void (*answer)(void *opaque, struct http_request *request),
                                        void *opaque, struct error *error);
-/* Every request must have been answered. */
+/* Every request must have been answered. Streams end here. */
 void http_server_destroy(struct http_server *server);
+
+/* Answers with a stream that goes on until the client leaves or the server ends: what
+ * http_server_publish() says from now on. */
+void http_reply_stream(struct http_request *request, const char *type);
+/* To all streams. A client who does not read misses what is too much. */
+void http_server_publish(struct http_server *server, const char *text);
 
 /* text: allocated, taken over; NULL: there is none. The request is over. */
 void http_reply(struct http_request *request, unsigned status, const char *type, char *text);

@@ -2,6 +2,8 @@
 /* The endpoints about the VM as a whole, and about its VMM. */
 #include "api/api.h"
 
+#include "manage/process_usage.h"
+
 #include <errno.h>
 #include <unistd.h>
 
@@ -52,11 +54,14 @@ void api_vm_info(struct api_call *call)
     const struct supervisor *supervisor = call->supervisor;
     const json_t *config = supervisor_config(supervisor);
     const json_t *memory = json_object_get(json_object_get(config, "memory"), "size");
-    api_reply(call, json_pack("{s:O, s:s, s:I, s:I, s:i}", "config", config, "state",
+    struct process_usage usage;
+    process_usage_read(supervisor_machine_pid(supervisor), &usage);
+    api_reply(call, json_pack("{s:O, s:s, s:I, s:I, s:i, s:f, s:I}", "config", config, "state",
                               vm_state_name(supervisor_state(supervisor)), "memory_actual_size",
                               json_integer_value(memory), "uptime",
                               (json_int_t)supervisor_uptime(supervisor), "machine_pid",
-                              (int)supervisor_machine_pid(supervisor)));
+                              (int)supervisor_machine_pid(supervisor), "cpu_seconds",
+                              usage.cpu_seconds, "memory_used", (json_int_t)usage.memory_bytes));
 }
 
 void api_vm_boot(struct api_call *call)

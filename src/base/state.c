@@ -31,6 +31,8 @@ static size_t state_move(const struct state_table *table, uint8_t *object, uint8
                 position += state_move(field->table, member, position, direction);
                 continue;
             }
+            if (field->kind == STATE_BEHIND)
+                memcpy(&member, object + field->offset, sizeof(member));
             /* Hosts are little-endian, so integers are their own stored form. */
             if (direction == SAVE)
                 memcpy(position, member, field->size);

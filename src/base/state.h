@@ -17,6 +17,7 @@ enum state_kind {
     STATE_BOOL,     /* one byte, 0 or 1; what a damaged file holds beyond that loads as 1 */
     STATE_BYTES,    /* opaque bytes */
     STATE_STRUCT,   /* nested table */
+    STATE_BEHIND,   /* opaque bytes that a pointer in the struct leads to */
 };
 
 struct state_table;
@@ -63,6 +64,13 @@ struct state_table {
     {                                                                           \
         .name = #member, .kind = STATE_BYTES, .offset = offsetof(type, member), \
         .size = STATE_ELEMENT_SIZE(type, member), .count = 1                    \
+    }
+
+/* `bytes` bytes that live elsewhere; the member points to them and is never NULL. */
+#define STATE_POINTED(type, member, bytes)                                                        \
+    {                                                                                             \
+        .name = #member, .kind = STATE_BEHIND, .offset = offsetof(type, member), .size = (bytes), \
+        .count = 1                                                                                \
     }
 
 /* A nested struct (or, with STATE_STRUCT_ARRAY, an array of them) that has its own table. */

@@ -8,11 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define HEADER_SIZE     36
-#define TABLE_MAX       20480
-#define TABLE_ALIGNMENT 64 /* what the FACS asks for */
-#define XSDT_ENTRIES    3
-#define HPET_SIZE       0x400 /* of its registers */
+#define HEADER_SIZE      36
+#define TABLE_MAX        20480
+#define TABLE_ALIGNMENT  64 /* what the FACS asks for */
+#define XSDT_ENTRIES     3
+#define HPET_SIZE        0x400 /* of its registers */
+#define PS2_KEYBOARD_IRQ 1
+#define PS2_MOUSE_IRQ    12
 
 /* Takes the bytes in; returns their offset. */
 static uint32_t put(struct acpi_tables *tables, const uint8_t *bytes, uint32_t length)
@@ -143,6 +145,25 @@ static void add_serial(struct aml *aml, unsigned index)
     aml_end(aml, device);
 }
 
+/* What the keyboard controller has; the keyboard's device names the ports for both. */
+static void add_ps2_device(struct aml *aml, const char *name, const char *id, unsigned line)
+{
+    bool keyboard = line == PS2_KEYBOARD_IRQ;
+    size_t device = aml_begin_device(aml, name);
+    aml_name(aml, "_HID");
+    aml_eisa_id(aml, id);
+    aml_name(aml, "_STA");
+    aml_integer(aml, 0xf);
+    size_t resources = aml_begin_resources(aml);
+    if (keyboard) {
+        aml_io(aml, 0x60, 1);
+        aml_io(aml, 0x64, 1);
+    }
+    aml_irq(aml, line);
+    aml_end_resources(aml, resources);
+    aml_end(aml, device);
+}
+
 static void add_rtc(struct aml *aml)
 {
     size_t device = aml_begin_device(aml, "RTC_");
@@ -195,6 +216,10 @@ static uint32_t add_dsdt(struct acpi_tables *tables, const struct acpi_config *c
             if (config->serial[i])
                 add_serial(aml, i);
         add_rtc(aml);
+        if (config->screen) {
+            add_ps2_device(aml, "KBD_", "PNP0303", PS2_KEYBOARD_IRQ);
+            add_ps2_device(aml, "MOU_", "PNP0F13", PS2_MOUSE_IRQ);
+        }
         if (config->hpet_address)
             add_hpet(aml, config);
         add_pvpanic(aml, config);
@@ -240,6 +265,7 @@ static void put_port(uint8_t *bytes, uint16_t port, uint8_t bits, uint8_t access
 #define FADT_RESET_REG    BIT(10)
 #define FADT_SIZE         276
 #define BOOT_ARCH_LEGACY  BIT(0)
+#define BOOT_ARCH_8042    BIT(1)
 #define BOOT_ARCH_NO_VGA  BIT(2)
 /* Where other tables are pointed to. */
 enum { FADT_FACS = 36, FADT_DSDT = 40, FADT_FACS_64 = 132, FADT_DSDT_64 = 140 };
@@ -262,7 +288,8 @@ static uint32_t add_fadt(struct acpi_tables *tables, const struct acpi_config *c
     store_le(fadt + 96, 0xfff, 2); /* C2 and C3 not supported */
     store_le(fadt + 98, 0xfff, 2);
     fadt[108] = 0x32; /* century byte in CMOS */
-    store_le(fadt + 109, BOOT_ARCH_LEGACY | BOOT_ARCH_NO_VGA, 2);
+    store_le(fadt + 109, BOOT_ARCH_LEGACY | (config->screen ? BOOT_ARCH_8042 : BOOT_ARCH_NO_VGA),
+             2);
     store_le(fadt + 112, FADT_WBINVD | FADT_PROC_C1 | FADT_SLEEP_BUTTON | FADT_RESET_REG, 4);
     put_port(fadt + 116, config->reset_port, 8, 1);
     fadt[128] = 0x06;

@@ -22,6 +22,7 @@ struct acpi_config {
     uint64_t pci_high_first, pci_high_last;
     uint8_t pci_gsis[4], pci_isa_irqs[4]; /* where PCI's four interrupt wires go */
     bool serial[4];
+    bool screen; /* a VGA, and a keyboard controller with keyboard and mouse */
 };
 
 /* RSDP, XSDT, FADT, FACS, MADT, HPET and DSDT, to be put somewhere. */

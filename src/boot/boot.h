@@ -26,6 +26,7 @@ struct boot_options {
     const char *initrd; /* or NULL */
     const char *command_line;
     unsigned cpu_count;
+    bool text_screen; /* the screen is in VGA text mode 3 */
 };
 
 /* The guest's files, kept for reboots: a machine in its jail opens none. */

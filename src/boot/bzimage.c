@@ -31,6 +31,11 @@ enum {
 };
 /* Offsets in boot_params proper. */
 enum {
+    PARAMS_VIDEO_MODE = 0x006, /* struct screen_info starts the page */
+    PARAMS_VIDEO_COLUMNS = 0x007,
+    PARAMS_VIDEO_LINES = 0x00e,
+    PARAMS_VIDEO_IS_VGA = 0x00f,
+    PARAMS_VIDEO_POINTS = 0x010, /* lines of a character */
     PARAMS_ACPI_RSDP = 0x070,
     PARAMS_E820_COUNT = 0x1e8,
     PARAMS_E820 = 0x2d0,
@@ -70,6 +75,16 @@ static void fill_e820(uint8_t *params, const struct memory *memory)
     add_e820(params, MIB(1), memory->low_size, E820_RAM);
     if (memory->high_size)
         add_e820(params, MEMORY_HIGH_START, MEMORY_HIGH_START + memory->high_size, E820_RAM);
+}
+
+/* What the kernel's setup code would have asked the VGA BIOS. */
+static void fill_screen_info(uint8_t *params)
+{
+    params[PARAMS_VIDEO_MODE] = 3;
+    params[PARAMS_VIDEO_COLUMNS] = 80;
+    params[PARAMS_VIDEO_LINES] = 25;
+    params[PARAMS_VIDEO_IS_VGA] = 1;
+    params[PARAMS_VIDEO_POINTS] = 16;
 }
 
 /* Page tables that map the first 4 GiB one to one with 2M pages, and the flat GDT of the boot
@@ -167,6 +182,8 @@ int bzimage_load(const struct boot_options *options, const struct file_view *ker
     store_le(params + COMMAND_LINE, BOOT_COMMAND_LINE, 4);
     store_le(params + PARAMS_ACPI_RSDP, BOOT_RSDP, 8);
     fill_e820(params, memory);
+    if (options->text_screen)
+        fill_screen_info(params);
     result = write_entry_state(memory, error);
     if (result < 0)
         return result;

@@ -11,6 +11,9 @@
 #define ADDRESS_ENABLE BIT(31)
 #define ADDRESS_BITS   0x80fffffcu /* that can be written */
 
+#define ROM_ENABLE   BIT(0)
+#define ROM_SIZE_MIN KIB(2)
+
 /* --- BARs --- */
 
 static uint64_t bar_address(const struct pci_device *device, unsigned index)
@@ -21,28 +24,39 @@ static uint64_t bar_address(const struct pci_device *device, unsigned index)
     return address & ~(uint64_t)(bar->region.space == BUS_PORT ? 3 : 15);
 }
 
-/* Maps, moves or unmaps every BAR as command register and addresses say. */
+/* Maps, moves or unmaps a BAR. */
+static void bar_update(struct bus *bus, struct pci_bar *bar, bool enabled, uint64_t address)
+{
+    bool overflows = address + bar->region.size < address;
+    bool map = enabled && address && !overflows;
+    if (bar->mapped && (!map || address != bar->region.base)) {
+        bus_remove_region(bus, &bar->region);
+        bar->mapped = false;
+    }
+    if (map && !bar->mapped) {
+        bus_move_region(bus, &bar->region, address);
+        bar->mapped = true;
+    }
+}
+
+/* All BARs and the ROM, as command register and addresses say. */
 static void bars_update(struct pci_device *device)
 {
     uint16_t command = (uint16_t)load_le(device->config + CONFIG_COMMAND, 2);
     struct bus *bus = device->bus->bus;
     for (unsigned i = 0; i < PCI_BAR_COUNT; i++) {
         struct pci_bar *bar = &device->bars[i];
-        if (!bar->region.size)
-            continue;
-        uint64_t address = bar_address(device, i);
         bool enabled = command & (bar->region.space == BUS_PORT ? COMMAND_PORT : COMMAND_MEMORY);
-        bool overflows = address + bar->region.size < address;
-        bool map = enabled && address && !overflows;
-        if (bar->mapped && (!map || address != bar->region.base)) {
-            bus_remove_region(bus, &bar->region);
-            bar->mapped = false;
-        }
-        if (map && !bar->mapped) {
-            bus_move_region(bus, &bar->region, address);
-            bar->mapped = true;
-        }
+        if (bar->region.size)
+            bar_update(bus, bar, enabled, bar_address(device, i));
     }
+    if (device->rom.region.size) {
+        uint64_t rom = load_le(device->config + CONFIG_ROM, 4);
+        bar_update(bus, &device->rom, rom & ROM_ENABLE && command & COMMAND_MEMORY,
+                   rom & ~(ROM_SIZE_MIN - 1));
+    }
+    if (device->bars_moved)
+        device->bars_moved(device);
 }
 
 void pci_add_bar(struct pci_device *device, unsigned index, enum bus_space space, uint64_t size,
@@ -56,6 +70,40 @@ void pci_add_bar(struct pci_device *device, unsigned index, enum bus_space space
     bar->is_64bit = is_64bit;
     store_le(config, space == BUS_PORT ? BAR_PORT : is_64bit ? BAR_64BIT : 0, 4);
     store_le(writable, ~(size - 1), is_64bit ? 8 : 4);
+}
+
+static uint64_t rom_read(void *opaque, uint64_t offset, unsigned size)
+{
+    const struct pci_device *device = opaque;
+    uint64_t value = bytes_mask(size); /* behind the image's end, as an erased chip */
+    if (offset < device->rom_size)
+        memcpy(&value, device->rom_bytes + offset,
+               size < device->rom_size - offset ? size : device->rom_size - offset);
+    return value;
+}
+
+static void rom_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
+{
+}
+
+static const struct bus_ops rom_ops = {rom_read, rom_write};
+
+void pci_add_rom(struct pci_device *device, const uint8_t *bytes, size_t size)
+{
+    uint64_t room = ROM_SIZE_MIN;
+    if (!size)
+        return;
+    while (room < size)
+        room *= 2;
+    device->rom_bytes = bytes;
+    device->rom_size = size;
+    device->rom.region = (struct bus_region){.name = "expansion ROM",
+                                             .size = room,
+                                             .space = BUS_MMIO,
+                                             .access_max = 8,
+                                             .ops = &rom_ops,
+                                             .opaque = device};
+    store_le(device->writable + CONFIG_ROM, (~(room - 1) & ~(ROM_SIZE_MIN - 1)) | ROM_ENABLE, 4);
 }
 
 /* --- configuration space --- */
@@ -86,7 +134,7 @@ static void config_write(struct pci_device *device, unsigned offset, uint32_t va
         /* The loop's thread looks at the command register without our lock. */
         __atomic_store_n(&device->config[offset + i], byte, __ATOMIC_RELAXED);
     }
-    if (offset < CONFIG_BAR + 4 * PCI_BAR_COUNT && offset + size > CONFIG_COMMAND) {
+    if (offset < CONFIG_ROM + 4 && offset + size > CONFIG_COMMAND) {
         bars_update(device);
         pci_intx_command_written(device);
     }
@@ -197,6 +245,8 @@ void pci_remove_device(struct pci_device *device)
     for (unsigned i = 0; i < PCI_BAR_COUNT; i++)
         if (device->bars[i].mapped)
             bus_remove_region(device->bus->bus, &device->bars[i].region);
+    if (device->rom.mapped)
+        bus_remove_region(device->bus->bus, &device->rom.region);
     device->bus->devices[device->slot][device->function] = NULL;
     bus_remove_device(device->bus->bus, &device->device);
 }

@@ -45,11 +45,16 @@ struct pci_device {
     uint8_t saved_config[PCI_CONFIG_SIZE]; /* the copy that is saved and loaded */
     uint8_t writable[PCI_CONFIG_SIZE];     /* bits the guest may change */
     struct pci_bar bars[PCI_BAR_COUNT];
+    struct pci_bar rom; /* the expansion ROM */
+    const uint8_t *rom_bytes;
+    size_t rom_size;
     struct pci_msix msix;
     uint8_t capability_lengths[PCI_CONFIG_SIZE / 4];
     bool intx_wanted, intx_driven; /* what the device asks for, and what the command lets through */
     /* Optional: what firmware does to the device besides its BARs, at each start. */
     void (*configure)(struct pci_device *device);
+    /* Optional: after BARs may have been mapped, moved or unmapped. */
+    void (*bars_moved)(struct pci_device *device);
     /* Optional: after the guest wrote config bytes. */
     void (*config_written)(struct pci_device *device, unsigned offset, unsigned size);
     /* Optional: replaces the plain read of config bytes (virtio's PCI configuration access
@@ -80,6 +85,10 @@ void pci_remove_device(struct pci_device *device);
 /* Declares BAR `index` of `size` bytes (a power of two); its accesses come to ops with opaque. */
 void pci_add_bar(struct pci_device *device, unsigned index, enum bus_space space, uint64_t size,
                  bool is_64bit, const struct bus_ops *ops, void *opaque, const char *name);
+
+/* Declares an expansion ROM (PCI 3.0 §6.2.5.2) with these bytes, which must outlive the device;
+ * size 0: none. */
+void pci_add_rom(struct pci_device *device, const uint8_t *bytes, size_t size);
 
 /* Appends a capability of `length` bytes (header included); returns its config offset. */
 unsigned pci_add_capability(struct pci_device *device, uint8_t id, const uint8_t *bytes,

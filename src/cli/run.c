@@ -19,6 +19,7 @@ struct session {
     struct jail *jail; /* NULL: none */
     struct console *serial, *console, *debug_console;
     struct control *control; /* NULL: nobody supervises */
+    struct display *display; /* NULL: none */
     struct vm *vm;
     struct log log;
     struct trace trace;
@@ -57,6 +58,7 @@ static void restore_consoles(struct session *session)
     console_restore(session->serial);
     console_restore(session->console);
     console_restore(session->debug_console);
+    display_restore(session->display);
 }
 
 /* Stops the process, with the terminal as the shell knows it, until SIGCONT. */
@@ -67,6 +69,7 @@ static void suspend(struct session *session)
     console_take_again(session->serial);
     console_take_again(session->console);
     console_take_again(session->debug_console);
+    display_take_again(session->display);
 }
 
 static void size_changed(struct session *session)
@@ -75,6 +78,7 @@ static void size_changed(struct session *session)
         console_size_changed(session->serial);
     if (session->console)
         console_size_changed(session->console);
+    display_size_changed(session->display);
 }
 
 static void signal_caught(void *opaque, int number)
@@ -125,6 +129,20 @@ static int create_consoles(struct session *session, struct run_options *options,
     return result;
 }
 
+static int create_display(struct session *session, struct run_options *options, struct error *error)
+{
+    const struct display_host host = {.loop = session->loop,
+                                      .log = &session->log,
+                                      .guard = options->vm.guard,
+                                      .quit = session_quit,
+                                      .opaque = session};
+    if (!options->display.ops)
+        return 0;
+    session->display = display_create(&options->display, &host, error);
+    options->vm.display = session->display;
+    return session->display ? 0 : -EIO;
+}
+
 /* Only when nothing else is wrong: this empties a file and changes the terminal's mode. */
 static int connect_consoles(struct session *session, struct error *error)
 {
@@ -132,7 +150,7 @@ static int connect_consoles(struct session *session, struct error *error)
     int result = 0;
     for (unsigned i = 0; result == 0 && i < ARRAY_SIZE(consoles); i++)
         result = consoles[i] ? console_connect(consoles[i], error) : 0;
-    return result;
+    return result == 0 && session->display ? display_start(session->display, error) : result;
 }
 
 static int exit_code_of(struct session *session)
@@ -217,7 +235,10 @@ static int prepare(struct session *session, struct run_options *options, struct 
             return -ENOMEM;
     }
     session->signals = signals_watch(session->loop, signal_caught, session, error);
-    return session->signals ? create_consoles(session, options, error) : -EIO;
+    if (!session->signals)
+        return -EIO;
+    result = create_consoles(session, options, error);
+    return result == 0 ? create_display(session, options, error) : result;
 }
 
 static int run_session(struct session *session, struct run_options *options)
@@ -242,6 +263,7 @@ static void session_close(struct session *session)
     console_destroy(session->console);
     console_destroy(session->debug_console);
     control_destroy(session->control);
+    display_destroy(session->display);
     signals_unwatch(session->signals);
     loop_destroy(session->loop);
     trace_close(&session->trace);

@@ -148,22 +148,31 @@ static int set_debug_console(void *target, const char *text, struct error *error
     return console_parse("debug-console", (char *)text, &options->debug_console, error);
 }
 
+static int set_display(void *target, const char *text, struct error *error)
+{
+    return display_parse((char *)text, &((struct run_options *)target)->display, error);
+}
+
 /* The terminal goes to the serial port unless another wants it; only one can have it. */
 static int settle_consoles(struct run_options *options, struct error *error)
 {
     const struct console_config *consoles[] = {&options->serial, &options->console,
                                                &options->debug_console};
-    const struct console_config *owner = NULL;
+    const char *owner = NULL;
     for (unsigned i = 0; i < ARRAY_SIZE(consoles); i++) {
         if (!console_is_stdio(consoles[i]))
             continue;
         if (owner)
             return error_set(error, EINVAL,
                              "--%s stdio: --%s has the terminal already; give it another end",
-                             consoles[i]->option, owner->option);
-        owner = consoles[i];
+                             consoles[i]->option, owner);
+        owner = consoles[i]->option;
     }
-    if (!options->serial_chosen && !owner)
+    if (owner && display_is_terminal(&options->display))
+        return error_set(error, EINVAL,
+                         "--display text: --%s has the terminal already; give it another end",
+                         owner);
+    if (!options->serial_chosen && !owner && !display_is_terminal(&options->display))
         console_parse("serial", (char[]){"stdio"}, &options->serial, error);
     return 0;
 }
@@ -182,6 +191,9 @@ int run_options_settle(struct run_options *options, struct error *error)
         return error_set(error, EINVAL,
                          "--kernel %s: is booted without firmware; leave out --firmware",
                          options->vm.boot.kernel);
+    /* Firmware wants a screen and a keyboard, though nobody may look. */
+    if (firmware && !options->display.ops)
+        display_parse((char[]){"none"}, &options->display, error);
     result = settle_consoles(options, error);
     if (result < 0)
         return result;
@@ -340,6 +352,9 @@ const struct option_spec run_option_table[] = {
      NULL},
     {"debug-console", "WHERE", "the firmware's own messages (port 0x402), the same places (none)",
      set_debug_console, NULL},
+    {"display", "WHERE",
+     "screen, keyboard and mouse: " DISPLAY_SYNTAX " (no screen at all; with text, no serial port)",
+     set_display, display_word},
     {"engine", "NAME", "what runs the guest's code: auto (default), a name, or help to list them",
      set_engine, engine_word},
     {"engine-switch-every", "N", "let all engines take turns, N instructions each (for tests)",

@@ -12,6 +12,7 @@ struct run_options {
     struct vm_config vm;
     struct console_config serial, console, debug_console;
     bool serial_chosen;
+    struct display_config display;
     const char *engine; /* NULL: auto */
     bool stats;         /* print what the engines have counted at the end */
     enum jail_mode jail;

@@ -12,7 +12,7 @@
 struct start_options {
     struct vm_command vm;
     bool foreground;
-    char log_path[PATH_MAX + sizeof(STATE_LOG)];
+    char log_path[STATE_PATH_MAX];
 };
 
 /* The first process is told that all is well by a zero byte; what comes before it are messages. */
@@ -42,10 +42,10 @@ static void let_go(void *opaque)
 
 static int supervise_vm(struct start_options *start)
 {
-    char socket[PATH_MAX + sizeof(STATE_SOCKET)];
+    char socket[STATE_PATH_MAX];
     struct log log;
     struct error error = {0};
-    snprintf(socket, sizeof(socket), "%s/" STATE_SOCKET, start->vm.directory.path);
+    state_directory_file(&start->vm.directory, STATE_SOCKET, socket);
     log_init(&log, stderr, LOG_INFO);
     log.name = start->vm.name;
     const struct supervise_config config = {
@@ -109,7 +109,7 @@ static int run(int argc, char **argv)
     struct error error = {0};
     int result = vm_command_open(&command_start, &start.vm, argc, argv, &error);
     int code = command_end(result, &error);
-    snprintf(start.log_path, sizeof(start.log_path), "%s/" STATE_LOG, start.vm.directory.path);
+    state_directory_file(&start.vm.directory, STATE_LOG, start.log_path);
     if (result == 0)
         code = start.foreground ? supervise_vm(&start) : detach(&start, &error);
     vm_command_close(&start.vm);

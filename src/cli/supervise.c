@@ -2,10 +2,11 @@
 #include "cli/supervise.h"
 
 #include "api/api.h"
-#include "api/socket.h"
+#include "base/unix_socket.h"
 #include "cli/cli.h"
 #include "cli/signals.h"
 #include "manage/config.h"
+#include "manage/event.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -47,14 +48,15 @@ static int boot(struct process *process, struct error *error)
         config->ready(config->opaque);
         return 0;
     }
+    char by[64];
+    event_own_name(by, sizeof(by));
     json_t *vm = config_load(config->directory, error);
     if (!vm)
         return -EINVAL;
     int result = supervisor_define(process->supervisor, vm, error);
     if (result < 0)
         json_decref(vm);
-    return result == 0 ? supervisor_boot(process->supervisor, NULL, booted, process, error)
-                       : result;
+    return result == 0 ? supervisor_boot(process->supervisor, by, booted, process, error) : result;
 }
 
 static int prepare(struct process *process, struct error *error)

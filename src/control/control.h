@@ -31,6 +31,9 @@ struct control_operation {
 /* Every operation, NULL-terminated. */
 extern const struct control_operation control_operations[];
 
+/* Operations with a file of their own. */
+int control_counters(struct control_call *call, struct error *error);
+
 /* Before any thread is made: libjansson opens /dev/urandom at its first use. lost: the supervisor
  * has gone. NULL with *error. */
 struct control *control_create(int end, struct loop *loop, void (*lost)(void *opaque), void *opaque,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a supervisor can ask of its machine; a row each. */
 #include "control/control.h"
+#include "control/screen_operations.h"
 
 static int pause_machine(struct control_call *call, struct error *error)
 {
@@ -32,6 +33,15 @@ static int stop_machine(struct control_call *call, struct error *error)
 }
 
 const struct control_operation control_operations[] = {
-    {"vm.pause", pause_machine},      {"vm.resume", resume_machine}, {"vm.reboot", reset_machine},
-    {"vm.power-button", press_power}, {"vm.shutdown", stop_machine}, {0},
+    {"vm.pause", pause_machine},
+    {"vm.resume", resume_machine},
+    {"vm.reboot", reset_machine},
+    {"vm.power-button", press_power},
+    {"vm.shutdown", stop_machine},
+    {"vm.counters", control_counters},
+    {"vm.screenshot", screen_operation_shot},
+    {"vm.screen-text", screen_operation_text},
+    {"vm.type", screen_operation_type},
+    {"vm.key", screen_operation_key},
+    {0},
 };

@@ -12,6 +12,7 @@
 struct target {
     uint64_t gpa;
     uint8_t *hva; /* NULL: MMIO */
+    bool window;  /* onto a device's memory: no page flags */
     uint8_t page_flags;
 };
 
@@ -45,12 +46,18 @@ static enum mmu_status resolve(struct vcpu *vcpu, uint64_t gva, enum mmu_access 
     }
     target->gpa = translation.gpa;
     target->hva = NULL;
+    target->window = false;
     target->page_flags = 0;
     if (memory_is_ram(vcpu->memory, translation.gpa)) {
         target->hva = vcpu->memory->base + translation.gpa;
         target->page_flags = unlikely(breakpoints_watch_memory(vcpu))
                                  ? memory_page_flags(vcpu->memory, translation.gpa)
                                  : mmu_cache(vcpu, gva, mode, &translation);
+    } else {
+        target->hva = memory_window_hva(vcpu->memory, translation.gpa);
+        target->window = target->hva != NULL;
+        if (target->window && !breakpoints_watch_memory(vcpu))
+            mmu_cache_window(vcpu, gva, mode, &translation, target->hva);
     }
     return MMU_OK;
 }
@@ -121,6 +128,8 @@ static enum mmu_status target_write(struct vcpu *vcpu, const struct target *targ
 {
     if (target->hva && !(target->page_flags & MEMORY_PAGE_ROM)) {
         copy_once(target->hva, bytes, size);
+        if (target->window)
+            return MMU_OK;
         /* Whoever marks the page from now on reads the new bytes; who did before is told. */
         atomic_thread_fence(memory_order_seq_cst);
         if (likely(!(memory_page_flags(vcpu->memory, target->gpa) & MEMORY_PAGE_CODE)))

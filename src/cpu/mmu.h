@@ -34,6 +34,9 @@ bool mmu_inspect(struct vcpu *vcpu, uint64_t gva, struct mmu_translation *transl
  */
 uint8_t mmu_cache(struct vcpu *vcpu, uint64_t gva, enum mmu_mode mode,
                   const struct mmu_translation *translation);
+/* The same for a page in a memory window, at hva: no code is cached from there. */
+void mmu_cache_window(struct vcpu *vcpu, uint64_t gva, enum mmu_mode mode,
+                      const struct mmu_translation *translation, const uint8_t *hva);
 
 enum mmu_status {
     MMU_OK,

@@ -182,8 +182,9 @@ static void note_large_page(struct tlb_contexts *contexts, uint64_t gva, uint64_
         contexts->large_2m[gva >> 21 >> 6 & 63] |= BIT(gva >> 21 & 63);
 }
 
-uint8_t mmu_cache(struct vcpu *vcpu, uint64_t gva, enum mmu_mode mode,
-                  const struct mmu_translation *translation)
+/* The entry that is to hold the page of gva, in a table that may grow for it. */
+static struct tlb_entry *entry_for(struct vcpu *vcpu, uint64_t gva, enum mmu_mode mode,
+                                   const struct mmu_translation *translation)
 {
     bool upper = gva >> 63;
     if (upper && !translation->global && mode != MMU_USER)
@@ -197,21 +198,6 @@ uint8_t mmu_cache(struct vcpu *vcpu, uint64_t gva, enum mmu_mode mode,
         tlb_grow(tlb);
         entry = tlb_slot(tlb, gva);
     }
-
-    bool writable = translation->permissions & 1u << MMU_WRITE && translation->dirty;
-    uint8_t want = writable ? MEMORY_PAGE_CACHED_WRITE : 0;
-    uint8_t flags = memory_set_page_flags(vcpu->memory, translation->gpa, want);
-    if (flags & (MEMORY_PAGE_CODE | MEMORY_PAGE_ROM))
-        writable = false;
-    if (mode == MMU_USER && upper)
-        return flags; /* a vsyscall page: it would need a generation of its own */
-
-    uint64_t none = tlb_no_tag(gva);
-    entry->page = (uintptr_t)vcpu->memory->base + (translation->gpa & PAGE_MASK);
-    entry->tag[MMU_READ] = translation->permissions & 1u << MMU_READ ? tag : none;
-    entry->tag[MMU_WRITE] = writable ? tag : none;
-    entry->tag[MMU_FETCH] = translation->permissions & 1u << MMU_FETCH ? tag : none;
-
     struct tlb_contexts *contexts = &vcpu->tlb_contexts;
     note_large_page(contexts, gva, translation->page_size);
     if (!upper && mode != MMU_USER && !same_page && contexts->journal_count <= TLB_JOURNAL) {
@@ -219,7 +205,44 @@ uint8_t mmu_cache(struct vcpu *vcpu, uint64_t gva, enum mmu_mode mode,
             contexts->journal[contexts->journal_count] = gva & PAGE_MASK;
         contexts->journal_count++;
     }
+    return entry;
+}
+
+/* permissions: bits 1 << enum mmu_access that may take the fast path. */
+static void entry_fill(struct vcpu *vcpu, uint64_t gva, enum mmu_mode mode,
+                       const struct mmu_translation *translation, const uint8_t *hva,
+                       unsigned permissions)
+{
+    if (mode == MMU_USER && gva >> 63)
+        return; /* a vsyscall page: it would need a generation of its own */
+    struct tlb_entry *entry = entry_for(vcpu, gva, mode, translation);
+    uint64_t tag = tlb_tag(&vcpu->tlbs[mode], gva), none = tlb_no_tag(gva);
+    entry->page = (uintptr_t)hva & PAGE_MASK;
+    for (int access = 0; access < MMU_ACCESS_COUNT; access++)
+        entry->tag[access] = permissions & 1u << access ? tag : none;
+}
+
+uint8_t mmu_cache(struct vcpu *vcpu, uint64_t gva, enum mmu_mode mode,
+                  const struct mmu_translation *translation)
+{
+    unsigned permissions = translation->permissions;
+    if (!translation->dirty)
+        permissions &= ~(1u << MMU_WRITE);
+    uint8_t want = permissions & 1u << MMU_WRITE ? MEMORY_PAGE_CACHED_WRITE : 0;
+    uint8_t flags = memory_set_page_flags(vcpu->memory, translation->gpa, want);
+    if (flags & (MEMORY_PAGE_CODE | MEMORY_PAGE_ROM))
+        permissions &= ~(1u << MMU_WRITE);
+    entry_fill(vcpu, gva, mode, translation, vcpu->memory->base + translation->gpa, permissions);
     return flags;
+}
+
+void mmu_cache_window(struct vcpu *vcpu, uint64_t gva, enum mmu_mode mode,
+                      const struct mmu_translation *translation, const uint8_t *hva)
+{
+    unsigned permissions = translation->permissions & ~(1u << MMU_FETCH);
+    if (!translation->dirty)
+        permissions &= ~(1u << MMU_WRITE);
+    entry_fill(vcpu, gva, mode, translation, hva, permissions);
 }
 
 void mmu_flush_all(struct vcpu *vcpu)

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ACPI fixed hardware (ACPI 6.4 §4.8): PM1a events and control, the PM timer, the power button; and
- * the other ways a PC is reset: the keyboard controller's pulse, port 0x92. pvpanic:
- * the guest's kernel says that it has panicked.
+ * another way a PC is reset, port 0x92. pvpanic: the guest's kernel says that it has panicked.
  */
 #include "base/clock.h"
 #include "device/devices.h"
@@ -33,7 +32,7 @@ struct acpi_power {
     uint64_t halves;         /* changes of the PM timer's highest bit that status has seen */
     struct loop_timer *overflow;
     struct irq_line sci;
-    struct bus_region regions[4];
+    struct bus_region regions[3];
 };
 
 /* The PM timer before its upper bits are cut off. The caller holds the lock, here and below. */
@@ -122,20 +121,6 @@ static void pm_write(void *opaque, uint64_t offset, uint64_t value, unsigned siz
     pthread_mutex_unlock(&power->lock);
 }
 
-/* Keyboard controller, no keyboard: 0xff is what an empty port reads, so that drivers give up at
- * once. */
-static uint64_t keyboard_read(void *opaque, uint64_t offset, unsigned size)
-{
-    return 0xff;
-}
-
-static void keyboard_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
-{
-    struct acpi_power *power = opaque;
-    if (offset == 0 && (value & 0xf1) == 0xf0 && !(value & 1)) /* pulse the reset line */
-        bus_power(power->bus, BUS_POWER_RESET);
-}
-
 /* System control port A: A20 is always open; bit 0 resets. */
 static uint64_t control_a_read(void *opaque, uint64_t offset, unsigned size)
 {
@@ -164,7 +149,6 @@ static void pvpanic_write(void *opaque, uint64_t offset, uint64_t value, unsigne
 }
 
 static const struct bus_ops pm_ops = {pm_read, pm_write};
-static const struct bus_ops keyboard_ops = {keyboard_read, keyboard_write};
 static const struct bus_ops control_a_ops = {control_a_read, control_a_write};
 static const struct bus_ops pvpanic_ops = {pvpanic_read, pvpanic_write};
 
@@ -251,7 +235,6 @@ int acpi_power_create(struct bus *bus, struct error *error)
     bus_add_device(bus, &power->device);
     const struct bus_region regions[] = {
         {"acpi-pm", BUS_PORT, ACPI_PM_BASE, PM_SIZE, 4, &pm_ops, power},
-        {"keyboard", BUS_PORT, 0x64, 1, 1, &keyboard_ops, power},
         {"control-a", BUS_PORT, 0x92, 1, 1, &control_a_ops, power},
         {"pvpanic", BUS_PORT, PVPANIC_PORT, 1, 1, &pvpanic_ops, power},
     };

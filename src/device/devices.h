@@ -19,7 +19,7 @@ int pic_create(struct bus *bus, struct error *error);
 int pit_create(struct bus *bus, struct irq_line irq, struct error *error);
 int ioapic_create(struct bus *bus, struct error *error);
 int rtc_create(struct bus *bus, struct irq_line irq, struct error *error);
-/* PM1a registers, PM timer, reset ports, the keyboard controller's reset line, pvpanic. */
+/* PM1a registers, PM timer, reset port, pvpanic. */
 int acpi_power_create(struct bus *bus, struct error *error);
 /* Presses the ACPI power button. Any thread. */
 void acpi_power_button(struct bus *bus);

@@ -78,8 +78,15 @@ struct block_ops {
     void (*close)(struct block *block); /* drains first */
 };
 
+/* What a device has asked for since the machine began. */
+struct block_counters {
+    uint64_t requests[BLOCK_FINISH]; /* by enum block_operation */
+    uint64_t bytes[BLOCK_FINISH];
+};
+
 struct block {
     const struct block_ops *ops;
+    struct block_counters counters;
     uint64_t size; /* bytes */
     bool read_only;
     bool can_discard;
@@ -118,6 +125,10 @@ struct block *block_open(const struct block_options *options, struct loop *loop,
 
 static inline void block_submit(struct block *block, struct block_request *request)
 {
+    if (request->operation < BLOCK_FINISH) {
+        block->counters.requests[request->operation]++;
+        block->counters.bytes[request->operation] += request->length;
+    }
     block->ops->submit(block, request);
 }
 

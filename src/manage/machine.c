@@ -16,6 +16,8 @@
 
 /* What the new process finds open besides the standard descriptors. */
 #define CONTROL_FD      3
+#define SERIAL_FD       4
+#define LOWEST_OURS     10 /* descriptors on their way there must not be in each other's */
 #define LINE_MAX_LENGTH 1024
 
 struct question {
@@ -170,8 +172,8 @@ static void process_ended(void *opaque, uint32_t events)
                           machine->last);
 }
 
-static int spawn(struct machine *machine, char **arguments, int channel, int messages,
-                 struct error *error)
+/* messages, channel, serial: for the new process. */
+static int spawn(struct machine *machine, char **arguments, const int fds[3], struct error *error)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -183,8 +185,9 @@ static int spawn(struct machine *machine, char **arguments, int channel, int mes
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDWR, 0);
     posix_spawn_file_actions_adddup2(&actions, STDIN_FILENO, STDOUT_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, messages, STDERR_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, channel, CONTROL_FD);
+    posix_spawn_file_actions_adddup2(&actions, fds[0], STDERR_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, fds[1], CONTROL_FD);
+    posix_spawn_file_actions_adddup2(&actions, fds[2], SERIAL_FD);
     int result =
         posix_spawn(&machine->pid, "/proc/self/exe", &actions, &attributes, arguments, environ);
     posix_spawn_file_actions_destroy(&actions);
@@ -207,28 +210,44 @@ static int watch(struct machine *machine, struct loop *loop, struct error *error
     return machine->pid_watch && machine->channel_watch && machine->messages_watch ? 0 : -EIO;
 }
 
+static int spawn_with(struct machine *machine, char **arguments, const int ends[3],
+                      struct error *error)
+{
+    int fds[3], result = 0;
+    for (unsigned i = 0; i < ARRAY_SIZE(fds); i++) {
+        fds[i] = fcntl(ends[i], F_DUPFD_CLOEXEC, LOWEST_OURS);
+        if (fds[i] < 0)
+            result = error_set(error, errno, "cannot start a process: %s", strerror(errno));
+    }
+    if (result == 0)
+        result = spawn(machine, arguments, fds, error);
+    for (unsigned i = 0; i < ARRAY_SIZE(fds); i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+    return result;
+}
+
 /* Opens what connects the two, starts the process, closes its side here. */
-static int start(struct machine *machine, char **arguments, struct loop *loop, struct error *error)
+static int start(struct machine *machine, char **arguments, int serial, struct error *error)
 {
     int ends[2], pipes[2];
     int result = channel_pair(ends, error);
     if (result < 0)
         return result;
     machine->channel = ends[0];
-    /* The spawned process could not dup2() a descriptor onto itself and lose its close-on-exec. */
     if (pipe2(pipes, O_CLOEXEC) < 0) {
         result = error_set(error, errno, "cannot make a pipe: %s", strerror(errno));
-        close(ends[1]);
-        return result;
+    } else {
+        machine->messages = pipes[0];
+        const int theirs[] = {pipes[1], ends[1], serial};
+        result = spawn_with(machine, arguments, theirs, error);
+        close(pipes[1]);
     }
-    machine->messages = pipes[0];
-    result = spawn(machine, arguments, ends[1], pipes[1], error);
     close(ends[1]);
-    close(pipes[1]);
-    return result == 0 ? watch(machine, loop, error) : result;
+    return result;
 }
 
-struct machine *machine_start(char **arguments, struct loop *loop, struct log *log,
+struct machine *machine_start(char **arguments, int serial, struct loop *loop, struct log *log,
                               const struct machine_events *events, struct error *error)
 {
     struct machine *machine = calloc(1, sizeof(*machine));
@@ -238,7 +257,7 @@ struct machine *machine_start(char **arguments, struct loop *loop, struct log *l
     }
     *machine = (struct machine){
         .pid_fd = -1, .channel = -1, .messages = -1, .log = log, .events = *events};
-    if (start(machine, arguments, loop, error) == 0)
+    if (start(machine, arguments, serial, error) == 0 && watch(machine, loop, error) == 0)
         return machine;
     machine_destroy(machine);
     return NULL;

@@ -13,8 +13,10 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* Which descriptor the process finds its channel at: part of its arguments. */
+/* Which descriptors the process finds its channel and its serial port at: parts of its arguments.
+ */
 #define MACHINE_CONTROL_OPTION "--control=3"
+#define MACHINE_SERIAL_OPTION  "--serial=fd:4"
 
 struct machine;
 
@@ -28,9 +30,10 @@ struct machine_events {
     void *opaque;
 };
 
-/* arguments: "nacre", "run" and its options, MACHINE_CONTROL_OPTION among them; NULL-terminated.
- * NULL with *error. */
-struct machine *machine_start(char **arguments, struct loop *loop, struct log *log,
+/* arguments: "nacre", "run" and its options, MACHINE_CONTROL_OPTION and
+ * MACHINE_SERIAL_OPTION among them; NULL-terminated. serial: the process's end of the line, which
+ * stays the caller's. NULL with *error. */
+struct machine *machine_start(char **arguments, int serial, struct loop *loop, struct log *log,
                               const struct machine_events *events, struct error *error);
 /* Kills the process if it still runs. What was asked for and not answered is answered: it failed.
  */

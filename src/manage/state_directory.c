@@ -164,6 +164,12 @@ int state_directory_owner(const struct state_directory *directory)
 
 /* --- files --- */
 
+void state_directory_file(const struct state_directory *directory, const char *file,
+                          char path[STATE_PATH_MAX])
+{
+    snprintf(path, STATE_PATH_MAX, "%s/%.30s", directory->path, file);
+}
+
 static int write_all(int fd, const char *text)
 {
     for (size_t left = strlen(text); left;) {
@@ -209,6 +215,20 @@ int state_directory_delete(struct state_directory *directory, struct error *erro
     if (result == 0 && rmdir(directory->path) < 0)
         result = fail(directory, error);
     return result;
+}
+
+int state_directory_rename(struct state_directory *directory, const char *name, struct error *error)
+{
+    struct state_directory renamed;
+    int result = set_path(&renamed, name, error);
+    if (result < 0)
+        return result;
+    if (renameat2(AT_FDCWD, directory->path, AT_FDCWD, renamed.path, RENAME_NOREPLACE) < 0)
+        return errno == EEXIST ? error_set(error, EEXIST, "VM %s: there is one already", name)
+                               : fail(directory, error);
+    memcpy(directory->name, renamed.name, sizeof(renamed.name));
+    memcpy(directory->path, renamed.path, sizeof(renamed.path));
+    return 0;
 }
 
 /* --- all VMs --- */

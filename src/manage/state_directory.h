@@ -5,7 +5,10 @@
  *   config.json   what the machine is made of
  *   api.sock      the API of the running VM
  *   events.log    who did what when; a JSON object a line
+ *   disk.qcow2    the disk that it owns, if any
  *   nacre.log     messages of its processes
+ *   console.sock  the serial port of the running VM
+ *   console.log   what the guest said there; the older half is console.log.old
  *   lock          held by the process that runs it: a dead process holds none, so what a crash left
  *                 behind is told from what is alive
  *
@@ -26,6 +29,12 @@
 #define STATE_SOCKET "api.sock"
 #define STATE_EVENTS "events.log"
 #define STATE_LOG    "nacre.log"
+#define STATE_SERIAL "console.sock"
+#define STATE_DISK   "disk.qcow2"
+#define STATE_SAID   "console.log"
+
+/* Room for the path of a file in one. */
+#define STATE_PATH_MAX (PATH_MAX + 32)
 
 struct state_directory {
     char name[VM_NAME_MAX + 1];
@@ -50,9 +59,15 @@ int state_directory_lock(struct state_directory *directory, struct error *error)
 /* The process that holds the lock; 0: nobody. */
 int state_directory_owner(const struct state_directory *directory);
 
+/* The path of a file in it. */
+void state_directory_file(const struct state_directory *directory, const char *file,
+                          char path[STATE_PATH_MAX]);
 /* Replaces a file at once and for good: a crash leaves the old one or the new one. */
 int state_directory_write(const struct state_directory *directory, const char *file,
                           const char *text, struct error *error);
+/* Gives it another name. The lock must be held. -EEXIST, or another -errno with *error. */
+int state_directory_rename(struct state_directory *directory, const char *name,
+                           struct error *error);
 /* Removes all files, then the directory. The lock must be held. */
 int state_directory_delete(struct state_directory *directory, struct error *error);
 

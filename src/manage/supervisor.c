@@ -4,13 +4,14 @@
 #include "base/bits.h"
 #include "base/clock.h"
 #include "manage/config.h"
+#include "manage/event.h"
 #include "manage/machine.h"
+#include "manage/serial_hub.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define FORCE_AFTER_NS (5 * NANOSECONDS_PER_SECOND) /* that a machine has to end by itself */
@@ -28,10 +29,13 @@ struct supervisor {
     enum vm_state state;
     json_t *config;
     struct machine *machine;
+    struct serial_hub *serial;
     bool booting, stopping, ending;
     struct waiter *waiters;   /* for the end of booting or stopping */
     struct loop_timer *force; /* stopping takes too long */
     uint64_t booted_ns;       /* of clock_monotonic_ns() */
+    void (*listener)(void *opaque, const char *line);
+    void *listener_opaque;
     int events_fd, exit_code;
 };
 
@@ -50,17 +54,20 @@ const char *vm_state_name(enum vm_state state)
 void supervisor_event(struct supervisor *supervisor, const char *event, json_t *properties,
                       const char *by)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    json_t *json = json_pack("{s:{s:I, s:I}, s:s, s:s, s:O*, s:s*}", "timestamp", "secs",
-                             (json_int_t)now.tv_sec, "nanos", (json_int_t)now.tv_nsec, "source",
-                             "vm", "event", event, "properties", properties, "by", by);
-    char *text = json_dumps(json, JSON_COMPACT);
-    json_decref(json);
+    char *line = event_line(event, properties, by);
     /* One write a line: lines stay whole. A full disk must not end a VM. */
-    if (text && supervisor->events_fd >= 0 && dprintf(supervisor->events_fd, "%s\n", text) < 0)
-        log_message(supervisor->log, LOG_WARNING, "cannot write down: %s", text);
-    free(text);
+    if (line && supervisor->events_fd >= 0 && write(supervisor->events_fd, line, strlen(line)) < 0)
+        log_message(supervisor->log, LOG_WARNING, "cannot write down: %s", line);
+    if (line && supervisor->listener)
+        supervisor->listener(supervisor->listener_opaque, line);
+    free(line);
+}
+
+void supervisor_listen(struct supervisor *supervisor,
+                       void (*listener)(void *opaque, const char *line), void *opaque)
+{
+    supervisor->listener = listener;
+    supervisor->listener_opaque = opaque;
 }
 
 /* --- operations that are waited for --- */
@@ -121,6 +128,7 @@ static void machine_ended(void *opaque, int code, const char *last)
     supervisor->state = booting ? VM_CREATED : VM_SHUTDOWN;
     struct machine *machine = supervisor->machine;
     supervisor->machine = NULL;
+    serial_hub_disconnect(supervisor->serial);
     wake(supervisor, why);
     machine_destroy(machine);
     /* A guest that has powered itself off is not waited for. */
@@ -144,7 +152,7 @@ static int machine_arguments(const struct supervisor *supervisor, struct argumen
     arguments_add(arguments, "run");
     if (supervisor->directory)
         arguments_add(arguments, "--name=%s", supervisor->directory->name);
-    arguments_add(arguments, "--serial=none");
+    arguments_add(arguments, "%s", MACHINE_SERIAL_OPTION);
     arguments_add(arguments, "%s", MACHINE_CONTROL_OPTION);
     int result = config_arguments(supervisor->config, arguments, error);
     if (result < 0)
@@ -152,31 +160,43 @@ static int machine_arguments(const struct supervisor *supervisor, struct argumen
     return arguments_complete(arguments) ? 0 : error_set(error, ENOMEM, "out of memory");
 }
 
+/* Starts the process and gives it its serial line. */
+static int start_machine(struct supervisor *supervisor, char **arguments, struct error *error)
+{
+    const struct machine_events events = {
+        .happened = machine_happened, .ended = machine_ended, .opaque = supervisor};
+    int line[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, line) < 0)
+        return error_set(error, errno, "cannot make a pair of sockets: %s", strerror(errno));
+    supervisor->machine =
+        machine_start(arguments, line[1], supervisor->loop, supervisor->log, &events, error);
+    close(line[1]);
+    if (!supervisor->machine) {
+        close(line[0]);
+        return -EIO;
+    }
+    serial_hub_connect(supervisor->serial, line[0]);
+    return 0;
+}
+
 int supervisor_boot(struct supervisor *supervisor, const char *by, supervisor_done *done,
                     void *opaque, struct error *error)
 {
     struct arguments arguments = {0};
-    const struct machine_events events = {
-        .happened = machine_happened, .ended = machine_ended, .opaque = supervisor};
     if (supervisor->machine)
         return error_set(error, EBUSY, "the machine is about to %s",
                          supervisor->booting ? "boot" : "end");
     int result = machine_arguments(supervisor, &arguments, error);
     if (result == 0)
-        result = wait_for(supervisor, done, opaque, error);
-    if (result == 0) {
-        supervisor->machine =
-            machine_start(arguments.words, supervisor->loop, supervisor->log, &events, error);
-        if (!supervisor->machine) {
-            struct waiter *waiter = supervisor->waiters;
-            supervisor->waiters = waiter->next;
-            free(waiter);
-            result = -EIO;
-        }
-    }
+        result = start_machine(supervisor, arguments.words, error);
     arguments_free(&arguments);
-    if (result < 0)
+    if (result == 0)
+        result = wait_for(supervisor, done, opaque, error);
+    if (result < 0) {
+        machine_destroy(supervisor->machine);
+        supervisor->machine = NULL;
         return result;
+    }
     supervisor->booting = true;
     supervisor_event(supervisor, "booting", NULL, by);
     return 0;
@@ -226,6 +246,26 @@ int supervisor_ask(struct supervisor *supervisor, const char *operation, json_t 
 
 /* --- the VM --- */
 
+/* Where the serial port can be seen: in the VM's directory, or where the configuration says. */
+static int open_serial(struct supervisor *supervisor, json_t *config, struct error *error)
+{
+    const char *mode = "", *place = "";
+    char socket[STATE_PATH_MAX], said[STATE_PATH_MAX];
+    json_unpack(config, "{s:{s:s, s?s}}", "serial", "mode", &mode, "socket", &place);
+    if (supervisor->directory) {
+        state_directory_file(supervisor->directory, STATE_SERIAL, socket);
+        state_directory_file(supervisor->directory, STATE_SAID, said);
+        json_object_set_new(config, "serial",
+                            json_pack("{s:s, s:s}", "mode", "Socket", "socket", socket));
+        place = socket;
+    } else if (strcmp(mode, "Socket")) {
+        place = NULL;
+    }
+    supervisor->serial =
+        serial_hub_create(place, supervisor->directory ? said : NULL, supervisor->loop, error);
+    return supervisor->serial ? 0 : -EIO;
+}
+
 int supervisor_define(struct supervisor *supervisor, json_t *config, struct error *error)
 {
     struct arguments arguments = {0};
@@ -233,6 +273,9 @@ int supervisor_define(struct supervisor *supervisor, json_t *config, struct erro
                      ? config_arguments(config, &arguments, error)
                      : error_set(error, EINVAL, "a VM's configuration must be an object");
     arguments_free(&arguments);
+    if (result < 0)
+        return result;
+    result = open_serial(supervisor, config, error);
     if (result < 0)
         return result;
     config_complete(config);
@@ -243,6 +286,8 @@ int supervisor_define(struct supervisor *supervisor, json_t *config, struct erro
 
 void supervisor_undefine(struct supervisor *supervisor)
 {
+    serial_hub_destroy(supervisor->serial);
+    supervisor->serial = NULL;
     json_decref(supervisor->config);
     supervisor->config = NULL;
     supervisor->state = VM_NONE;
@@ -260,11 +305,7 @@ struct supervisor *supervisor_create(const struct state_directory *directory, st
         (struct supervisor){.directory = directory, .loop = loop, .log = log, .events_fd = -1};
     supervisor->force = loop_timer_create(loop, force, supervisor, error);
     if (directory)
-        supervisor->events_fd =
-            openat(directory->fd, STATE_EVENTS,
-                   O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (directory && supervisor->events_fd < 0)
-        error_set(error, errno, "%s/" STATE_EVENTS ": %s", directory->path, strerror(errno));
+        supervisor->events_fd = event_open(directory, error);
     if (supervisor->force && (!directory || supervisor->events_fd >= 0))
         return supervisor;
     supervisor_destroy(supervisor);
@@ -277,6 +318,7 @@ void supervisor_destroy(struct supervisor *supervisor)
         return;
     machine_destroy(supervisor->machine);
     wake(supervisor, "the VM's supervisor ends");
+    serial_hub_destroy(supervisor->serial);
     loop_timer_destroy(supervisor->force);
     if (supervisor->events_fd >= 0)
         close(supervisor->events_fd);

@@ -64,6 +64,9 @@ int supervisor_ask(struct supervisor *supervisor, const char *operation, json_t 
                    struct error *error);
 /* What an operation has led to. */
 void supervisor_set_state(struct supervisor *supervisor, enum vm_state state);
+/* Each event is told from now on: a JSON object and a line feed. One can listen; NULL: nobody. */
+void supervisor_listen(struct supervisor *supervisor,
+                       void (*listener)(void *opaque, const char *line), void *opaque);
 /* Writes an event down and tells who listens. properties may be NULL, and stay the caller's; by:
  * who asked; NULL: nobody. */
 void supervisor_event(struct supervisor *supervisor, const char *event, json_t *properties,

@@ -8,7 +8,10 @@
  *   low_size ......... 4 GiB             hole: devices, APICs; at its end the firmware's ROM
  *   4 GiB ............ 4 GiB + high_size the rest of RAM
  *
- * The video window (640 to 768 KiB) belongs to devices: RAM behind it is never seen.
+ * The video window (640 to 768 KiB) belongs to devices: RAM behind it is never seen. Devices open
+ * windows onto memory of their own (a frame buffer), through which the guest reaches it without
+ * their help.
+ *
  * Every RAM page has a flag byte; engines set MEMORY_PAGE_CODE on pages whose instructions they
  * have cached, and note which bytes those are. Whoever writes such a page must say so with
  * memory_note_write(): a write beside the instructions harms nothing, as in firmware and boot
@@ -41,6 +44,16 @@ enum memory_page_flag {
     MEMORY_PAGE_CACHED_WRITE = 1 << 3, /* some vcpu's TLB has had a write entry for it */
 };
 
+/* Memory of a device that the guest accesses directly. */
+struct memory_window {
+    _Atomic uint64_t gpa; /* MEMORY_WINDOW_CLOSED: nowhere */
+    uint8_t *_Atomic hva;
+    uint64_t size; /* fixed: no vcpu can find an old size beside a new hva */
+};
+
+#define MEMORY_WINDOW_CLOSED (~UINT64_C(0))
+#define MEMORY_WINDOWS_MAX   4
+
 /* Told after the bytes of a page that held code have changed. May be called on any thread. */
 struct memory_observer {
     void (*code_written)(void *opaque, uint64_t gpa_page);
@@ -58,7 +71,9 @@ struct memory {
     _Atomic uint8_t *page_flags;       /* one byte a page, indexed by gpa >> PAGE_SHIFT */
     _Atomic uint64_t *code_bytes;      /* one bit a byte: an engine holds code of it */
     _Atomic uint32_t *code_misses;     /* one count a page: see memory_code_hit() */
-    struct memory_observer *observers; /* fixed before the first vcpu runs */
+    struct memory_observer *observers; /* fixed before the first vcpu runs, as the next two */
+    struct memory_window windows[MEMORY_WINDOWS_MAX];
+    unsigned window_count;
 };
 
 /* size: bytes, a multiple of 4096 from 1 MiB to 1 TiB. NULL with *error on failure. */
@@ -126,6 +141,20 @@ bool memory_code_hit(struct memory *memory, uint64_t gpa, uint64_t length);
 
 /* To be called after [gpa, gpa + length), all RAM, was written: drops code cached from it. */
 void memory_note_write(struct memory *memory, uint64_t gpa, uint64_t length);
+
+/* A new window of `size` bytes, closed. Before the first vcpu runs. NULL with *error. */
+struct memory_window *memory_add_window(struct memory *memory, uint64_t size, struct error *error);
+
+/*
+ * Opens a window at gpa, page-aligned, onto the bytes at hva, which stay the caller's and must
+ * outlive the machine's vcpus; or closes it (gpa MEMORY_WINDOW_CLOSED). Where there is RAM as well,
+ * the guest sees that. True when that is a change: TLBs may still hold what was, see
+ * bus_mapping_changed(). Any thread.
+ */
+bool memory_window_move(struct memory_window *window, uint64_t gpa, uint8_t *hva);
+
+/* The host address of a gpa that is not RAM but in a window; else NULL. */
+uint8_t *memory_window_hva(struct memory *memory, uint64_t gpa);
 
 /* Makes [gpa, gpa + length) read-only for the guest (firmware). Page-aligned. TLBs may still hold
  * what was: see bus_mapping_changed(). */

@@ -156,6 +156,7 @@ struct vm *vm_create(const struct vm_config *config, struct loop *loop, struct l
         return NULL;
     }
     vm->config = *config;
+    vm->config.boot.text_screen = config->display != NULL;
     vm->loop = loop;
     vm->log = log;
     pthread_mutex_init(&vm->report_lock, NULL);
@@ -188,6 +189,12 @@ void vm_destroy(struct vm *vm)
 void vm_press_power(struct vm *vm)
 {
     acpi_power_button(&vm->bus);
+}
+
+const struct block_counters *vm_disk_counters(const struct vm *vm, unsigned index)
+{
+    const struct block *block = index < VM_DISKS_MAX ? vm->devices.blocks[index] : NULL;
+    return block ? &block->counters : NULL;
 }
 
 void vm_print_stats(struct vm *vm, FILE *stream)

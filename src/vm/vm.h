@@ -13,6 +13,7 @@
 #include "cpu/engine.h"
 #include "device/devices.h"
 #include "disk/block.h"
+#include "display/display.h"
 
 #define VM_DISKS_MAX 8
 #define VM_NETS_MAX  8
@@ -39,6 +40,7 @@ struct vm_config {
     struct console *serial;           /* COM1's other end; NULL: nobody there. Outlives the VM */
     struct console *console;          /* virtio-console; NULL: none. Outlives the VM */
     struct console *debug_console;    /* the firmware's messages; NULL: none. Outlives the VM */
+    struct display *display;          /* NULL: no screen, no keyboard. Outlives the VM */
     const struct trace *trace;        /* NULL: nothing is traced. Outlives the VM */
     const struct thread_guard *guard; /* what each thread enters; NULL: none */
 };
@@ -77,6 +79,17 @@ enum vm_end vm_end(const struct vm *vm);
 /* One line about why a VM ended badly; empty otherwise. */
 const char *vm_report(const struct vm *vm);
 void vm_press_power(struct vm *vm);
+/* What a disk's guest has asked for; NULL: there is no such disk. Loop's thread. */
+const struct block_counters *vm_disk_counters(const struct vm *vm, unsigned index);
+
+/* What the screen shows, as a PNG file to fd; a text screen's characters, as UTF-8 with a newline
+ * after each row, to be freed. Types ASCII text; presses keys, as "ctrl-alt-del". On the loop's
+ * thread. -errno or NULL with *error: -ENODEV without a screen. */
+int vm_screenshot(struct vm *vm, int fd, struct error *error);
+char *vm_screen_text(struct vm *vm, struct error *error);
+int vm_type(struct vm *vm, const char *text, size_t length, struct error *error);
+int vm_press(struct vm *vm, const char *chord, struct error *error);
+
 /* What vcpus and engines have counted, a line each; also while they run. */
 void vm_print_stats(struct vm *vm, FILE *stream);
 

@@ -5,12 +5,16 @@
 #include "device/bridges.h"
 #include "device/debug_port.h"
 #include "device/hpet.h"
+#include "device/i8042.h"
+#include "device/vga.h"
 #include "virtio/blk.h"
 #include "virtio/console.h"
 #include "virtio/net.h"
 #include "virtio/rng.h"
 
 #include <errno.h>
+
+#define VGA_BIOS "/usr/share/seabios/vgabios-stdvga.bin"
 
 /* 8254 and RTC, behind the HPET's switch when there is one. */
 static int create_timers(const struct vm_config *config, struct bus *bus, struct error *error)
@@ -34,7 +38,8 @@ static int create_platform(const struct vm_config *config, struct bus *bus, stru
         if (result < 0)
             return result;
     }
-    return create_timers(config, bus, error);
+    int result = i8042_create(bus, config->display ? display_input(config->display) : NULL, error);
+    return result == 0 ? create_timers(config, bus, error) : result;
 }
 
 static void console_transmit(void *opaque, uint8_t byte)
@@ -73,6 +78,19 @@ static int create_debug_port(struct console *console, struct bus *bus, struct er
 {
     const struct debug_port_config config = {.transmit = console_transmit, .opaque = console};
     return console ? debug_port_create(bus, &config, error) : 0;
+}
+
+/* Without its BIOS the card works, but has no font and no modes for firmware to set. */
+static int create_screen(struct vm_devices *devices, const struct vm_config *config,
+                         struct bus *bus, struct error *error)
+{
+    struct error missing = {0};
+    if (!config->display)
+        return 0;
+    if (file_view_open(&devices->vga_bios, "--display", VGA_BIOS, &missing) < 0)
+        log_message(bus->log, LOG_WARNING, "%s; install the package seabios", missing.message);
+    return vga_create(devices->pci, display_screen(config->display), devices->vga_bios.bytes,
+                      devices->vga_bios.size, error);
 }
 
 static int create_disks(struct vm_devices *devices, const struct vm_config *config, struct bus *bus,
@@ -135,6 +153,8 @@ int vm_devices_create(struct vm_devices *devices, const struct vm_config *config
         return -ENOMEM;
     result = bridges_create(devices->pci, error);
     if (result == 0)
+        result = create_screen(devices, config, bus, error);
+    if (result == 0)
         result = create_disks(devices, config, bus, error);
     if (result == 0)
         result = create_nets(devices, config, bus, error);
@@ -160,4 +180,5 @@ void vm_devices_close(struct vm_devices *devices)
             devices->nets[i]->ops->close(devices->nets[i]);
         net_options_free(&devices->net_options[i]);
     }
+    file_view_close(&devices->vga_bios);
 }

@@ -3,12 +3,14 @@
 #ifndef NACRE_VM_VM_DEVICES_H
 #define NACRE_VM_VM_DEVICES_H
 
+#include "boot/file_view.h"
 #include "disk/block.h"
 #include "net/net.h"
 #include "vm/vm.h"
 
 struct vm_devices {
     struct pci_bus *pci;
+    struct file_view vga_bios;
     struct block *blocks[VM_DISKS_MAX];
     struct net_options net_options[VM_NETS_MAX];
     struct frame_backend *nets[VM_NETS_MAX];

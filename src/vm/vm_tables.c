@@ -32,6 +32,7 @@ struct acpi_tables *vm_acpi_tables(const struct vm_config *config, const struct 
         .pci_high_first = align_up(MEMORY_HIGH_START + memory->high_size, GIB(1)),
         .pci_high_last = BIT(config->model->physical_address_bits) - 1,
         .serial = {true},
+        .screen = config->display != NULL,
     };
     for (unsigned wire = 0; wire < ARRAY_SIZE(acpi.pci_gsis); wire++) {
         acpi.pci_gsis[wire] = (uint8_t)(PCI_WIRE_GSI + wire);

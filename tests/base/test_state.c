@@ -21,6 +21,7 @@ struct outer {
     struct inner inners[2];
     uint32_t not_saved;
     uint8_t blob[5];
+    uint8_t *elsewhere; /* 3 bytes */
 };
 
 static const struct state_field inner_fields[] = {
@@ -33,10 +34,11 @@ static const struct state_field outer_fields[] = {
     STATE_FIELD(struct outer, flag),
     STATE_STRUCT_ARRAY(struct outer, inners, &inner_state),
     STATE_BLOB(struct outer, blob),
+    STATE_POINTED(struct outer, elsewhere, 3),
 };
 static const struct state_table outer_state = STATE_TABLE("outer", 3, outer_fields);
 
-enum { SIZE = 8 + 1 + 2 * (2 + 3) + 5 };
+enum { SIZE = 8 + 1 + 2 * (2 + 3) + 5 + 3 };
 
 static void test_round_trip(void **state)
 {
@@ -46,8 +48,10 @@ static void test_round_trip(void **state)
         .inners = {{0x1234, {true, false, true}}, {0x5678, {false, true, false}}},
         .not_saved = 7,
         .blob = {1, 2, 3, 4, 5},
+        .elsewhere = (uint8_t[]){6, 7, 8},
     };
-    struct outer other = {.not_saved = 9};
+    uint8_t elsewhere[3];
+    struct outer other = {.not_saved = 9, .elsewhere = elsewhere};
     struct error error;
     uint8_t buffer[SIZE];
     assert_int_equal(state_size(&outer_state), SIZE);
@@ -58,13 +62,16 @@ static void test_round_trip(void **state)
     assert_true(other.flag && other.inners[0].flags[2] && !other.inners[0].flags[1]);
     assert_int_equal(other.inners[1].number, 0x5678);
     assert_memory_equal(other.blob, object.blob, sizeof(object.blob));
+    assert_ptr_equal(other.elsewhere, elsewhere);
+    assert_memory_equal(elsewhere, object.elsewhere, sizeof(elsewhere));
     assert_int_equal(other.not_saved, 9);
 }
 
 /* A bool that holds 188 is true and not true at once, as the compiler pleases. */
 static void test_bools_are_0_or_1(void **state)
 {
-    struct outer object = {0};
+    uint8_t elsewhere[3];
+    struct outer object = {.elsewhere = elsewhere};
     struct error error;
     uint8_t buffer[SIZE], raw;
     memset(buffer, 188, sizeof(buffer));

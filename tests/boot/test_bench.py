@@ -18,8 +18,8 @@ DIVISOR = 500
 SMP_TESTS = "futex atomic alone parallel"
 
 
-def run_native(names=""):
-    command = [machines.BINARY, str(DIVISOR), *names.split()]
+def run_native(binary, names):
+    command = [binary, str(DIVISOR), *names.split()]
     return Run(native_lines(subprocess.run(command, check=True, capture_output=True, text=True).stdout, False))
 
 
@@ -28,11 +28,11 @@ class Results(unittest.TestCase):
     def setUpClass(cls):
         machines.prepare()
 
-    def check(self, names, cpus):
-        native = run_native(names)
+    def check(self, names, cpus, binary=machines.BINARY):
+        native = run_native(binary, names)
         for engine in machines.software_engines():
             with self.subTest(engine=engine):
-                append = machines.task("tests", divisor=DIVISOR, tests=names.replace(" ", ","))
+                append = machines.task("tests", divisor=DIVISOR, tests=names.replace(" ", ","), binary=os.path.basename(binary))
                 command = machines.Nacre(engine).command(append, cpus=cpus)
                 with Machine(command[1:], command[0]) as machine:
                     machine.expect(r"^(measured|bench: failed.*)\n", 120)
@@ -42,6 +42,12 @@ class Results(unittest.TestCase):
 
     def test_one_cpu(self):
         self.check("", 1)
+
+    def test_32bit_program(self):
+        self.check("", 1, machines.BINARY32)
+
+    def test_32bit_threads(self):
+        self.check(SMP_TESTS, 2, machines.BINARY32)
 
     def test_two_cpus(self):
         self.check(SMP_TESTS, 2)

@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The API as a client of Cloud Hypervisor's uses it: `nacre vmm`, and requests by curl."""
 
+import json
 import os
 import subprocess
+import time
 import unittest
 
-from machines import NACRE, POWER_OFF, SECONDS, SLEEP
+from machines import NACRE, ROOT, POWER_OFF, SECONDS, SLEEP
 from managed import Managed, curl
 
 
@@ -93,6 +95,46 @@ class Api(Managed):
             self.assertEqual(self.put("vm.create", body)[0], 400, body[:40])
         self.assertEqual(self.put("vm.create", '{"a": "' + "x" * (2 << 20) + '"}')[0], 413)
         self.assertEqual(self.get("vmm.ping")[0], 200)
+
+    def schema(self, name):
+        with open(os.path.join(ROOT, "docs", "openapi.json")) as file:
+            return json.load(file)["components"]["schemas"][name]
+
+    def follows(self, value, name):
+        schema = self.schema(name)
+        self.assertLessEqual(set(schema["required"]), set(value))
+        self.assertLessEqual(set(value), set(schema["properties"]))
+
+    def test_answers_are_as_described(self):
+        self.follows(self.get("vmm.ping")[1], "VmmPingResponse")
+        self.put("vm.create", self.config())
+        self.put("vm.boot")
+        info = self.get("vm.info")[1]
+        self.follows(info, "VmInfo")
+        self.assertLessEqual(set(info["config"]), set(self.schema("VmConfig")["properties"]))
+        self.assertIsInstance(self.get("vm.counters")[1]["vcpu0"]["instructions"], int)
+
+    def test_events_are_streamed(self):
+        command = ["curl", "-sN", "--unix-socket", self.socket, "http://localhost/api/v1/events"]
+        stream = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        time.sleep(0.3)
+        self.put("vm.create", self.config())
+        self.put("vm.boot")
+        self.put("vmm.shutdown")
+        events = [json.loads(line) for line in stream.communicate(timeout=SECONDS)[0].splitlines()]
+        self.assertEqual([event["event"] for event in events], ["created", "booting", "booted", "ending", "shutdown"])
+        for event in events:
+            self.follows(event, "Event")
+        self.assertRegex(events[0]["by"], r"\w+ \(process \d+\)")
+
+    def test_metrics(self):
+        self.put("vm.create", self.config())
+        self.put("vm.boot")
+        text = curl(self.socket, "GET", "/metrics")[1]
+        self.assertIn('nacre_vm_state{state="Running"} 1', text)
+        self.assertRegex(text, r'nacre_device_total\{device="vcpu0",counter="instructions"\} \d+')
+        for line in text.splitlines():
+            self.assertRegex(line, r"^(# (HELP|TYPE) \w+ .+|\w+(\{[^}]*\})? [0-9.e+-]+)$")
 
     def test_many_clients_at_once(self):
         clients = [

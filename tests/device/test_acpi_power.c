@@ -124,8 +124,7 @@ static void test_resets(void **state)
         uint16_t port;
         uint8_t value;
         bool resets;
-    } writes[] = {{0x64, 0xfe, true}, {0x64, 0xff, false}, {0x64, 0xd1, false},
-                  {0x92, 0x01, true}, {0x92, 0x02, false}, {0x92, 0x03, true}};
+    } writes[] = {{0x92, 0x01, true}, {0x92, 0x02, false}, {0x92, 0x03, true}};
     struct board *board = *state;
     for (unsigned i = 0; i < ARRAY_SIZE(writes); i++) {
         unsigned before = board->power_requests;

@@ -197,12 +197,16 @@ static void only_kernels_change_flags_of_the_vcpu(void **state)
 {
     static const uint8_t cli[] = {GS_DWORD(4, rflags, ~(uint32_t)RFLAGS_IF)};
     static const uint8_t sti[] = {GS_DWORD(1, rflags, (uint32_t)RFLAGS_IF)};
+    static const uint8_t cld[] = {GS_DWORD(4, rflags, ~(uint32_t)RFLAGS_DF)};
+    static const uint8_t std[] = {GS_DWORD(1, rflags, (uint32_t)RFLAGS_DF)};
     static const uint8_t iopl[] = {GS_DWORD(1, rflags, (uint32_t)RFLAGS_IOPL)};
     static const uint8_t cpl[] = {GS_DWORD(4, cpl, 0u)};
     assert_rule(in_kernel(state, false, cli, sizeof(cli)), CHECK_ACCEPTED);
     assert_rule(in_kernel(state, false, sti, sizeof(sti)), CHECK_ACCEPTED);
     assert_true(in_kernel(state, true, cli, sizeof(cli)) != CHECK_ACCEPTED);
     assert_true(in_kernel(state, true, sti, sizeof(sti)) != CHECK_ACCEPTED);
+    assert_rule(in_kernel(state, true, cld, sizeof(cld)), CHECK_ACCEPTED);
+    assert_rule(in_kernel(state, true, std, sizeof(std)), CHECK_ACCEPTED);
     assert_true(in_kernel(state, false, iopl, sizeof(iopl)) != CHECK_ACCEPTED);
     assert_true(in_kernel(state, false, cpl, sizeof(cpl)) != CHECK_ACCEPTED);
 }
@@ -265,6 +269,54 @@ static void another_mode_is_another_translation(void **state)
     assert_rule(draft_finish(&draft), CHECK_FIELD);
 }
 
+/* --- the x87's control word --- */
+
+struct control_case {
+    const char *name;
+    uint32_t mask, wanted;
+    int32_t loaded;
+    bool dead; /* the x87's registers are not the guest's */
+};
+
+static enum check_rule control(void **state, const struct control_case *mistake)
+{
+    struct draft draft;
+    draft_begin(&draft, state);
+    draft.translation.x87 = true;
+    emit_test_byte(&draft.emitter,
+                   mistake->dead ? VCPU(translate.xmm_live) : VCPU(translate.x87_live));
+    uint32_t missing = emit_jump_if(&draft.emitter, CONDITION_E);
+    draft_user_access(&draft, MMU_READ, 2);
+    PUT(&draft, 0x45, 0x0f, 0xb7, 0x3e); /* movzx r15d, word [r14] */
+    emit_vcpu(&draft.emitter, OPCODE_STORE, true, S1, VCPU(translate.spill));
+    emit_and_constant(&draft.emitter, S1, mistake->mask);
+    emit_compare_constant(&draft.emitter, S1, (int32_t)mistake->wanted);
+    uint32_t unmasked = emit_jump_if(&draft.emitter, CONDITION_NE);
+    PUT(&draft, 0x65, 0xd9, 0x2c, 0x25); /* fldcw gs:[...] */
+    emit_u32(&draft.emitter, (uint32_t)mistake->loaded);
+    emit_land(&draft.emitter, missing);
+    emit_land(&draft.emitter, unmasked);
+    return draft_finish(&draft);
+}
+
+static void control_words_mask_all_exceptions(void **state)
+{
+    const int32_t spill = VCPU(translate.spill);
+    const struct control_case good = {"as it is", 0x3f, 0x3f, spill, false};
+    const struct control_case mistakes[] = {
+        {"one mask is not looked at", 0x3e, 0x3e, spill, false},
+        {"one mask may be clear", 0x3f, 0x3e, spill, false},
+        {"another word is loaded", 0x3f, 0x3f, VCPU(translate.spill2), false},
+        {"the x87 is the host's", 0x3f, 0x3f, spill, true},
+    };
+    static const struct instruction_case guests = CASE("fldcw [r14]", 0x41, 0xd9, 0x2e);
+    assert_rule(control(state, &good), CHECK_ACCEPTED);
+    for (unsigned i = 0; i < ARRAY_SIZE(mistakes); i++)
+        if (control(state, &mistakes[i]) == CHECK_ACCEPTED)
+            fail_msg("%s: accepted", mistakes[i].name);
+    assert_rule(draft_accessed(state, MMU_READ, 2, &guests), CHECK_INSTRUCTION);
+}
+
 /* --- the entry --- */
 
 static void dead_translations_jump_to_their_first_site(void **state)
@@ -298,6 +350,7 @@ int main(void)
         TEST(loaded_addresses_are_none_for_strings),
         TEST(only_kernels_change_flags_of_the_vcpu),
         TEST(another_mode_is_another_translation),
+        TEST(control_words_mask_all_exceptions),
         TEST(dead_translations_jump_to_their_first_site),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * MOVS, STOS, LODS, CMPS, SCAS with their repeat prefixes. One element at a time is the rule; MOVS
- * and STOS that run upwards go in bulk, a page's worth at most, and between bulks the instruction
- * gives way to interrupts: registers then say how far it got and rIP still points at it.
+ * and STOS go in bulk, a page's worth at most, and between bulks the instruction gives way to
+ * interrupts: registers then say how far it got and rIP still points at it.
  */
 #include "cpu/interpret/string_element.h"
 
@@ -56,7 +56,11 @@ static enum mmu_status store_element(struct vcpu *vcpu, const struct op *op, uin
     uint64_t linear;
     if (!string_linear(vcpu, op, GPR_RDI, true, &linear))
         return MMU_FAULT;
-    return mmu_write(vcpu, linear, &value, op->operand_size, vcpu->mmu_mode);
+    void *hva = access_fast(vcpu, linear, op->operand_size, MMU_WRITE, vcpu->mmu_mode);
+    if (unlikely(!hva))
+        return mmu_write(vcpu, linear, &value, op->operand_size, vcpu->mmu_mode);
+    store_le(hva, value, op->operand_size);
+    return MMU_OK;
 }
 
 static enum mmu_status movs_element(struct vcpu *vcpu, const struct op *op, bool *more)
@@ -132,10 +136,13 @@ static uint64_t repeat_count(const struct vcpu *vcpu, const struct op *op)
     return vcpu->registers[GPR_RCX] & op_address_mask(op);
 }
 
-/* Elements that can go in one piece: up to the end of the page, and no more than the count. */
-static uint64_t bulk_elements(uint64_t linear, unsigned size, uint64_t count)
+/* Elements that can go in one piece: up to the page's end, or down to its start, and no more than
+ * the count. */
+static uint64_t bulk_elements(uint64_t linear, unsigned size, bool down, uint64_t count)
 {
-    uint64_t room = (PAGE_SIZE - (linear & (PAGE_SIZE - 1))) / size;
+    uint64_t offset = linear & (PAGE_SIZE - 1), room = (PAGE_SIZE - offset) / size;
+    if (down)
+        room = room ? offset / size + 1 : 0; /* none when the first runs into the next page */
     return room < count ? room : count;
 }
 
@@ -149,49 +156,55 @@ static void fill(void *to, uint64_t value, unsigned size, uint64_t count)
         store_le((uint8_t *)to + i * size, value, size);
 }
 
-/* Upwards copy in element order: what a guest that overlaps its buffers by less than 32 bytes
- * relies on. */
-static void copy_up(uint8_t *to, const uint8_t *from, unsigned size, uint64_t count)
+/* Copies in element order, from the top where `down`: what a guest relies on that repeats a pattern
+ * by overlapping its buffers. */
+static void copy(uint8_t *to, const uint8_t *from, unsigned size, bool down, uint64_t bytes)
 {
-    uint64_t bytes = count * size;
-    if (to <= from || to >= from + bytes) {
+    bool apart = to >= from + bytes || from >= to + bytes;
+    if (apart || (down ? to >= from : to <= from)) {
         memmove(to, from, bytes);
         return;
     }
-    for (uint64_t i = 0; i < bytes; i += size)
-        store_le(to + i, load_le(from + i, size), size);
+    for (uint64_t i = 0; i < bytes; i += size) {
+        uint64_t at = down ? bytes - size - i : i;
+        store_le(to + at, load_le(from + at, size), size);
+    }
 }
 
 /* Does as much as lies in one page on each side. 0: nothing, go one by one. */
-static uint64_t bulk(struct vcpu *vcpu, const struct op *op, bool copy)
+static uint64_t bulk(struct vcpu *vcpu, const struct op *op, bool move)
 {
     enum mmu_status status;
     unsigned size = op->operand_size;
+    bool down = vcpu->rflags & RFLAGS_DF;
     uint64_t to, from = 0, count = repeat_count(vcpu, op);
-    if (vcpu->rflags & RFLAGS_DF || op->flags & OP_CHECKED || op->flags & OP_ADDRESS16)
+    if (op->flags & OP_CHECKED || op->flags & OP_ADDRESS16)
         return 0;
     string_linear(vcpu, op, GPR_RDI, true, &to);
-    count = bulk_elements(to, size, count);
-    if (copy) {
+    count = bulk_elements(to, size, down, count);
+    if (move) {
         string_linear(vcpu, op, GPR_RSI, false, &from);
-        count = bulk_elements(from, size, count);
+        count = bulk_elements(from, size, down, count);
     }
     if (count < 2)
         return 0;
-    unsigned bytes = (unsigned)count * size;
-    const void *source = copy ? mmu_hva(vcpu, from, bytes, MMU_READ, vcpu->mmu_mode, &status) : "";
-    void *target = source ? mmu_hva(vcpu, to, bytes, MMU_WRITE, vcpu->mmu_mode, &status) : NULL;
+    unsigned bytes = (unsigned)count * size, below = down ? bytes - size : 0;
+    const void *source =
+        move ? mmu_hva(vcpu, from - below, bytes, MMU_READ, vcpu->mmu_mode, &status) : "";
+    void *target =
+        source ? mmu_hva(vcpu, to - below, bytes, MMU_WRITE, vcpu->mmu_mode, &status) : NULL;
     if (!target) {
         vcpu->exception.pending = false; /* the element-wise way meets the fault again, in order */
         return 0;
     }
-    if (copy) {
-        copy_up(target, source, size, count);
-        op_advance(vcpu, op, GPR_RSI, bytes);
+    int64_t distance = (int64_t)count * string_step(vcpu, op);
+    if (move) {
+        copy(target, source, size, down, bytes);
+        op_advance(vcpu, op, GPR_RSI, distance);
     } else {
         fill(target, vcpu->registers[GPR_RAX], size, count);
     }
-    op_advance(vcpu, op, GPR_RDI, bytes);
+    op_advance(vcpu, op, GPR_RDI, distance);
     op_advance(vcpu, op, GPR_RCX, -(int64_t)count);
     return count;
 }

@@ -110,13 +110,11 @@ static void claim_flags_for(struct builder *builder)
     builder->parked = false;
 }
 
-static void access_operand(struct builder *builder)
+void build_operand_access(struct builder *builder, uint32_t wanted)
 {
     const struct instruction *instruction = builder->instruction;
     const ZydisDecodedOperand *operand = &instruction->operands[instruction->memory];
-    /* Before the instruction: what it reads itself, and what survives it. */
-    build_free_flags(builder, instruction->flags_read |
-                                  (instruction->flags_live & ~instruction->flags_written));
+    build_free_flags(builder, wanted);
     build_address(builder, operand);
     bool write = operand->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
     build_access(builder, write ? MMU_WRITE : MMU_READ, operand->size / 8u);
@@ -131,8 +129,11 @@ void build_plain_at(struct builder *builder, int32_t displacement)
 
 static void build_plain(struct builder *builder)
 {
-    if (builder->instruction->memory >= 0)
-        access_operand(builder);
+    const struct instruction *instruction = builder->instruction;
+    /* Flags before it: what it reads itself, and what survives it. */
+    if (instruction->memory >= 0)
+        build_operand_access(builder, instruction->flags_read |
+                                          (instruction->flags_live & ~instruction->flags_written));
     build_plain_at(builder, 0);
 }
 
@@ -276,6 +277,12 @@ static void build_instruction(struct builder *builder)
         break;
     case METHOD_STRING:
         build_string(builder);
+        break;
+    case METHOD_DIRECTION:
+        build_direction(builder);
+        break;
+    case METHOD_LOAD_CONTROL:
+        build_load_control(builder);
         break;
     case METHOD_INTERPRET:
         build_interpret(builder);

@@ -119,9 +119,16 @@ void build_read_segment(struct builder *builder); /* at any CPL */
 
 /* --- string.c --- */
 void build_string(struct builder *builder);
+void build_direction(struct builder *builder);
+
+/* --- x87.c --- */
+void build_load_control(struct builder *builder);
 
 /* --- build.c --- */
 
+/* S0 := hva of the memory operand. The flags that `wanted` names are parked before they are lost.
+ */
+void build_operand_access(struct builder *builder, uint32_t wanted);
 /* A METHOD_PLAIN instruction whose memory operand is at [S0 + displacement]. */
 void build_plain_at(struct builder *builder, int32_t displacement);
 /* Notes that the present instruction's code starts at `host`, and where the flags are in it. */

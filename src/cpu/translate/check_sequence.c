@@ -4,6 +4,7 @@
  * leaves in the scratch registers. Everything that reaches struct vcpu beyond plain loads and
  * stores of a scratch register stands here. A new sequence is a row in the table.
  */
+#include "cpu/interpret/vector_state.h"
 #include "cpu/translate/check_state.h"
 
 #include <string.h>
@@ -80,6 +81,7 @@
 /* rex_w: of the result, which has 32 bits in 32-bit code */
 #define LEA_DI_R15_R14(rex_w, shift) 0x43 | (rex_w), 0x8d, 0x3c, (shift) << 6 | 0x37
 #define LEA_SI_RSI_R14(rex_w, shift) 0x42 | (rex_w), 0x8d, 0x34, (shift) << 6 | 0x36
+#define FLDCW_GS(offset)             0x65, 0xd9, 0x2c, 0x25, LE32(offset)
 #define MOV_R15_SITE                 0x49, 0xbf, HOLE64(HOLE_SITE)
 #define JMP                          0xe9, HOLE32(HOLE_JUMP)
 #define JA                           0x0f, 0x87, HOLE32(HOLE_JUMP)
@@ -279,6 +281,22 @@ static unsigned effect_switch(struct checker *checker, const struct sequence *se
     return compiled->length;
 }
 
+/* A number in R15 becomes the x87's control word, by the spill field, unless it unmasks something.
+ */
+static unsigned effect_control(struct checker *checker, const struct sequence *sequence,
+                               const struct compiled_sequence *compiled)
+{
+    (void)sequence;
+    if (!value_is_public(checker->state.index))
+        return refuse(checker, CHECK_POINTER);
+    if (!(checker->state.live & LIVE_X87))
+        return refuse(checker, CHECK_VECTOR);
+    checker->state.index = checker->state.spill = VALUE_PUBLIC;
+    return check_note_jump(checker, jump_place(checker, compiled), &checker->state)
+               ? compiled->length
+               : 0;
+}
+
 /* RCX is at most a page of elements on the way that stays. argument: 1 + the shift of their size.
  */
 static unsigned effect_bound(struct checker *checker, const struct sequence *sequence,
@@ -451,6 +469,12 @@ static const struct sequence sequences[] = {
     {UNITS(MOV_R14_RSI), .effect = effect_pointer, .mode = ANY_MODE},
     {UNITS(MOV_R14D_EDI), .effect = effect_pointer, .mode = ANY_MODE},
     {UNITS(MOV_R14D_ESI), .effect = effect_pointer, .mode = ANY_MODE},
+    {UNITS(AND_DWORD_GS(FIELD(rflags), ~(uint32_t)RFLAGS_DF)), .effect = effect_none,
+     .mode = ANY_MODE},
+    {UNITS(OR_DWORD_GS(FIELD(rflags), RFLAGS_DF)), .effect = effect_none, .mode = ANY_MODE},
+    {UNITS(MOV_GS_R15(FIELD(translate.spill)), AND_R15D(FCW_MASKS), CMP_R15(FCW_MASKS), JNE,
+           FLDCW_GS(FIELD(translate.spill))),
+     .effect = effect_control, .mode = ANY_MODE},
     {UNITS(TEST_BYTE_GS(FIELD(rflags) + 1, RFLAGS_DF >> 8), JNE), .effect = effect_test,
      .mode = ANY_MODE},
     {UNITS(CMP_BYTE_GS_0(FIELD(interrupt_window)), JNE), .effect = effect_test, .mode = ANY_MODE},

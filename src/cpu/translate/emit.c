@@ -168,6 +168,15 @@ void emit_compare_constant(struct emitter *emitter, unsigned reg, int32_t value)
     emit_group1(emitter, true, 7, reg, (uint32_t)value);
 }
 
+void emit_update_vcpu(struct emitter *emitter, enum emit_group1 operation, int32_t displacement,
+                      uint32_t value)
+{
+    const uint8_t bytes[] = {PREFIX_GS, 0x81, MODRM(0, operation, RM_SIB), SIB_ABSOLUTE};
+    emit_bytes(emitter, bytes, sizeof(bytes));
+    emit_u32(emitter, (uint32_t)displacement);
+    emit_u32(emitter, value);
+}
+
 static void emit_compare_zero(struct emitter *emitter, uint8_t opcode, int32_t displacement)
 {
     const uint8_t bytes[] = {PREFIX_GS, opcode, MODRM(0, 7, RM_SIB), SIB_ABSOLUTE};

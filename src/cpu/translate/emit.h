@@ -72,6 +72,10 @@ void emit_and_constant(struct emitter *emitter, unsigned reg, uint32_t value);
 void emit_and_sign_extended(struct emitter *emitter, unsigned reg, int32_t value);
 /* cmp reg, imm32. */
 void emit_compare_constant(struct emitter *emitter, unsigned reg, int32_t value);
+/* op dword gs:[displacement], imm32. */
+enum emit_group1 { OPCODE_GROUP1_OR = 1, OPCODE_GROUP1_AND = 4, OPCODE_GROUP1_XOR = 6 };
+void emit_update_vcpu(struct emitter *emitter, enum emit_group1 operation, int32_t displacement,
+                      uint32_t value);
 /* cmp byte/dword gs:[displacement], 0. */
 void emit_test_byte(struct emitter *emitter, int32_t displacement);
 void emit_test_dword(struct emitter *emitter, int32_t displacement);

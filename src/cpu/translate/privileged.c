@@ -6,18 +6,6 @@
 #include "cpu/translate/build.h"
 #include "cpu/translate/rewrite.h"
 
-enum group1 { GROUP1_OR = 1, GROUP1_AND = 4, GROUP1_XOR = 6 };
-
-/* op dword gs:[displacement], imm32. */
-static void change_dword(struct emitter *emitter, enum group1 operation, int32_t displacement,
-                         uint32_t value)
-{
-    const uint8_t bytes[] = {0x65, 0x81, (uint8_t)(operation << 3 | 4), 0x25};
-    emit_bytes(emitter, bytes, sizeof(bytes));
-    emit_u32(emitter, (uint32_t)displacement);
-    emit_u32(emitter, value);
-}
-
 /* mov byte gs:[displacement], imm8. */
 static void set_byte(struct emitter *emitter, int32_t displacement, uint8_t value)
 {
@@ -41,14 +29,14 @@ static void load_narrow(struct emitter *emitter, unsigned reg, int32_t displacem
 void build_cli(struct builder *builder)
 {
     build_free_flags(builder, builder->instruction->flags_live);
-    change_dword(&builder->emitter, GROUP1_AND, VCPU(rflags), ~(uint32_t)RFLAGS_IF);
+    emit_update_vcpu(&builder->emitter, OPCODE_GROUP1_AND, VCPU(rflags), ~(uint32_t)RFLAGS_IF);
 }
 
 void build_sti(struct builder *builder)
 {
     struct emitter *emitter = &builder->emitter;
     build_free_flags(builder, builder->instruction->flags_live);
-    change_dword(emitter, GROUP1_OR, VCPU(rflags), RFLAGS_IF);
+    emit_update_vcpu(emitter, OPCODE_GROUP1_OR, VCPU(rflags), RFLAGS_IF);
     emit_test_byte(emitter, VCPU(interrupt_window));
     uint32_t waiting = emit_jump_if(emitter, CONDITION_NE);
     struct site *site = build_site(builder, SITE_WINDOW);
@@ -94,11 +82,11 @@ void build_stac_clac(struct builder *builder)
     uint32_t old_mode = builder->mode;
     if (set != !!(old_mode & CODE_MODE_AC)) {
         build_free_flags(builder, instruction->flags_live);
-        change_dword(emitter, set ? GROUP1_OR : GROUP1_AND, VCPU(rflags),
-                     set ? (uint32_t)RFLAGS_AC : ~(uint32_t)RFLAGS_AC);
+        emit_update_vcpu(emitter, set ? OPCODE_GROUP1_OR : OPCODE_GROUP1_AND, VCPU(rflags),
+                         set ? (uint32_t)RFLAGS_AC : ~(uint32_t)RFLAGS_AC);
         set_byte(emitter, VCPU(mmu_mode), set ? MMU_SUPERVISOR_AC : MMU_SUPERVISOR);
-        change_dword(emitter, GROUP1_XOR, VCPU(code_mode), CODE_MODE_AC);
-        change_dword(emitter, GROUP1_XOR, VCPU(translate.jump_context), CONTEXT_AC);
+        emit_update_vcpu(emitter, OPCODE_GROUP1_XOR, VCPU(code_mode), CODE_MODE_AC);
+        emit_update_vcpu(emitter, OPCODE_GROUP1_XOR, VCPU(translate.jump_context), CONTEXT_AC);
         builder->mode ^= CODE_MODE_AC;
     }
     build_goto(builder, instruction_end(instruction));

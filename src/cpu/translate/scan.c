@@ -382,6 +382,10 @@ static enum method method_of(const struct instruction *instruction, const struct
         return METHOD_READ_SEGMENT;
     if (is_bulk_string(instruction))
         return METHOD_STRING;
+    if (decoded->mnemonic == ZYDIS_MNEMONIC_CLD || decoded->mnemonic == ZYDIS_MNEMONIC_STD)
+        return METHOD_DIRECTION;
+    if (decoded->mnemonic == ZYDIS_MNEMONIC_FLDCW)
+        return METHOD_LOAD_CONTROL;
     if (is_plain(instruction, model))
         return is_bit_in_memory(instruction) ? METHOD_BIT : METHOD_PLAIN;
     return vector || is_vector_state(decoded->meta.isa_set) ? METHOD_INTERPRET : METHOD_OPERATION;
@@ -457,6 +461,7 @@ static void note_flags(struct instruction *instruction)
     case METHOD_LOOP:
     case METHOD_PUSHF:
     case METHOD_STRING: /* which may leave to a handler */
+    case METHOD_LOAD_CONTROL:
     case METHOD_OPERATION:
     case METHOD_INTERPRET:
         instruction->flags_read = RFLAGS_ARITHMETIC; /* what follows elsewhere may want any */
@@ -584,7 +589,8 @@ bool scan_run(struct scan *scan, const struct cpu_model *model, uint32_t mode, u
         }
         struct instruction *instruction = &scan->instructions[scan->count++];
         unsigned length = instruction->length;
-        bool native = instruction->method == METHOD_PLAIN;
+        bool native =
+            instruction->method == METHOD_PLAIN || instruction->method == METHOD_LOAD_CONTROL;
         scan->xmm |= native && instruction->xmm;
         scan->x87 |= native && instruction->x87;
         offset += length;

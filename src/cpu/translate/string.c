@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * REP MOVS and REP STOS that stay within one page, forwards: the host's own, on host addresses. All
- * else (longer, across pages, backwards, MMIO) is the interpreter's handler's, which works page by
- * page.
+ * CLD, STD, and REP MOVS and REP STOS that stay within one page, forwards: the host's own, on host
+ * addresses. All else (longer, across pages, backwards, MMIO) is the interpreter's handler's, which
+ * works page by page.
  */
 #include "cpu/translate/build.h"
 
@@ -30,6 +30,15 @@ static void check_range(struct builder *builder, unsigned pointer, enum mmu_acce
     lea(emitter, true, S1, S1, GPR_RCX, shift);
     emit_compare_constant(emitter, S1, (int32_t)PAGE_SIZE);
     build_detour(builder, emit_jump_if(emitter, CONDITION_A), site, true);
+}
+
+/* CLD and STD: the flag is in vcpu->rflags alone, for C wants the host's clear. */
+void build_direction(struct builder *builder)
+{
+    bool down = builder->instruction->decoded.mnemonic == ZYDIS_MNEMONIC_STD;
+    build_free_flags(builder, builder->instruction->flags_live);
+    emit_update_vcpu(&builder->emitter, down ? OPCODE_GROUP1_OR : OPCODE_GROUP1_AND, VCPU(rflags),
+                     down ? (uint32_t)RFLAGS_DF : ~(uint32_t)RFLAGS_DF);
 }
 
 /* test byte gs:[rflags + 1], DF */
