@@ -51,6 +51,8 @@ void api_vm_shutdown(struct api_call *call);
 void api_events(struct api_call *call);
 void api_metrics(struct api_call *call);
 void api_vm_screenshot(struct api_call *call);
+void api_vm_snapshot(struct api_call *call);
+void api_vm_restore(struct api_call *call);
 
 /* The call is over. body: taken over; NULL: there is none, and the status is 204 in place of 200.
  */

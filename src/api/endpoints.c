@@ -22,6 +22,8 @@ const struct endpoint api_endpoints[] = {
     {"PUT", "vm.pause", false, RUNNING, NULL, VM_PAUSED, "paused"},
     {"PUT", "vm.resume", false, PAUSED, NULL, VM_RUNNING, "resumed"},
     {"PUT", "vm.reboot", false, MACHINE, NULL, VM_NONE, "rebooted"},
+    {"PUT", "vm.snapshot", true, MACHINE, api_vm_snapshot, VM_NONE, NULL},
+    {"PUT", "vm.restore", true, NONE | CREATED | SHUTDOWN, api_vm_restore, VM_NONE, NULL},
     {"PUT", "vm.power-button", false, RUNNING, NULL, VM_NONE, "power-button"},
     {"GET", "vm.counters", false, MACHINE, NULL, VM_NONE, NULL},
     {"GET", "events", false, ALWAYS, api_events, VM_NONE, NULL},

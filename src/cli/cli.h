@@ -45,24 +45,22 @@ struct command {
     const struct command *const *parts;
 };
 
+extern const struct command command_clone;
+extern const struct command command_restore;
 extern const struct command command_run;
+extern const struct command command_snapshot;
 extern const struct command command_create;
 extern const struct command command_start;
 extern const struct command command_stop;
 extern const struct command command_pause;
 extern const struct command command_resume;
 extern const struct command command_reset;
-extern const struct command command_set;
-extern const struct command command_show;
 extern const struct command command_console;
 extern const struct command command_screenshot;
 extern const struct command command_type;
 extern const struct command command_key;
 extern const struct command command_list;
 extern const struct command command_delete;
-extern const struct command command_rename;
-extern const struct command command_log;
-extern const struct command command_prune;
 extern const struct command command_vmm;
 extern const struct command command_doctor;
 extern const struct command command_completion;

@@ -280,6 +280,7 @@ static int set_control(void *target, const char *text, struct error *error)
         result = error_set(error, EINVAL, "--control %s: %s", text, strerror(errno));
     if (result == 0)
         ((struct run_options *)target)->control = (int)number;
+    ((struct run_options *)target)->vm.can_save = true;
     return result;
 }
 
@@ -292,6 +293,12 @@ static int set_restore(void *target, const char *text, struct error *error)
 static int set_restore_verify(void *target, const char *text, struct error *error)
 {
     ((struct run_options *)target)->restore_verify = true;
+    return 0;
+}
+
+static int set_restore_clone(void *target, const char *text, struct error *error)
+{
+    ((struct run_options *)target)->vm.clone = true;
     return 0;
 }
 
@@ -376,6 +383,10 @@ const struct option_spec run_option_table[] = {
      set_restore, NULL},
     {"restore-verify", NULL, "read all of the snapshot first, to see whether it is damaged",
      set_restore_verify, NULL},
+    {"restore-clone", NULL,
+     "the restored machine is another one: it keeps the addresses of its --net, and the guest is "
+     "told",
+     set_restore_clone, NULL},
     {"save", "FOLDER", "where SIGUSR2 saves the running machine, once, for --restore", set_save,
      NULL},
     {"name", "NAME", "name of the machine, in messages and process lists", set_name, NULL},

@@ -60,9 +60,12 @@ static void saved(void *opaque, const struct snapshot_outcome *outcome)
 void run_save(struct run_save *save, struct vm *vm)
 {
     struct error error = {0};
+    struct snapshot_request request = {.files = save->files};
+    for (unsigned i = 0; i < VM_DISKS_MAX; i++)
+        request.overlays[i] = (struct block_overlay){.fd = -1, .below_fd = -1};
     if (!save->folder)
         log_message(save->log, LOG_ERROR, "SIGUSR2: nothing to save to (any more): give --save");
-    else if (vm_save(vm, &save->files, saved, save, &error) < 0)
+    else if (vm_save(vm, &request, saved, save, &error) < 0)
         log_message(save->log, LOG_ERROR, "%s", error.message);
 }
 

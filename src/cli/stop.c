@@ -38,6 +38,15 @@ static bool wait_for_end(const struct state_directory *directory, unsigned secon
     return true;
 }
 
+int vm_stop_by_force(const struct state_directory *directory, struct error *error)
+{
+    int result = vm_command_ask(directory, "PUT", "vmm.shutdown", NULL, NULL, error);
+    if (result == 0 && !wait_for_end(directory, TIMEOUT_SECONDS))
+        result = error_set(error, ETIMEDOUT, "VM %s: its process %d does not end", directory->name,
+                           state_directory_owner(directory));
+    return result;
+}
+
 static int stop(const struct stop_options *options, struct error *error)
 {
     const struct state_directory *directory = &options->vm.directory;
@@ -53,11 +62,7 @@ static int stop(const struct stop_options *options, struct error *error)
     if (options->timeout)
         fprintf(stderr, "nacre: VM %s: does not power itself off: stopped by force\n",
                 options->vm.name);
-    result = vm_command_ask(directory, "PUT", "vmm.shutdown", NULL, NULL, error);
-    if (result == 0 && !wait_for_end(directory, TIMEOUT_SECONDS))
-        result = error_set(error, ETIMEDOUT, "VM %s: its process %d does not end", options->vm.name,
-                           state_directory_owner(directory));
-    return result;
+    return vm_stop_by_force(directory, error);
 }
 
 static int run(int argc, char **argv)

@@ -6,7 +6,7 @@
 #include "cli/cli.h"
 #include "cli/signals.h"
 #include "manage/config.h"
-#include "manage/event.h"
+#include "manage/snapshot.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -41,6 +41,17 @@ static void booted(void *opaque, const json_t *body, const char *why)
     loop_stop(process->loop);
 }
 
+static int define(struct process *process, struct error *error)
+{
+    json_t *vm = config_load(process->config->directory, error);
+    if (!vm)
+        return -EINVAL;
+    int result = supervisor_define(process->supervisor, vm, error);
+    if (result < 0)
+        json_decref(vm);
+    return result;
+}
+
 static int boot(struct process *process, struct error *error)
 {
     const struct supervise_config *config = process->config;
@@ -48,15 +59,14 @@ static int boot(struct process *process, struct error *error)
         config->ready(config->opaque);
         return 0;
     }
-    char by[64];
-    event_own_name(by, sizeof(by));
-    json_t *vm = config_load(config->directory, error);
-    if (!vm)
-        return -EINVAL;
-    int result = supervisor_define(process->supervisor, vm, error);
+    /* A clone gets its configuration with the snapshot. */
+    int result = config->copy ? 0 : define(process, error);
     if (result < 0)
-        json_decref(vm);
-    return result == 0 ? supervisor_boot(process->supervisor, by, booted, process, error) : result;
+        return result;
+    if (!config->restore)
+        return supervisor_boot(process->supervisor, NULL, booted, process, error);
+    return snapshot_restore(process->supervisor, config->restore, config->copy, NULL, booted,
+                            process, error);
 }
 
 static int prepare(struct process *process, struct error *error)

@@ -9,6 +9,8 @@
 struct supervise_config {
     struct state_directory *directory; /* of the VM to boot; NULL: the API's clients bring one */
     const char *socket;                /* where the API is */
+    const char *restore; /* folder of the snapshot that the VM goes on from; NULL: it boots */
+    unsigned copy;       /* as of snapshot_restore(): manage/snapshot.h */
     /* The VM has booted, or without one the API can be used. */
     void (*ready)(void *opaque);
     void *opaque;

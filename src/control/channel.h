@@ -17,7 +17,7 @@
 #include <jansson.h>
 
 #define CHANNEL_MESSAGE_MAX     65536 /* bytes of a message */
-#define CHANNEL_DESCRIPTORS_MAX 8     /* with a message */
+#define CHANNEL_DESCRIPTORS_MAX 18    /* with a message: a snapshot with eight disks */
 
 struct channel_message {
     json_t *json;

@@ -28,6 +28,11 @@ struct control_operation {
     int (*run)(struct control_call *call, struct error *error);
 };
 
+/* snapshot.c */
+int control_snapshot(struct control_call *call, struct error *error);
+/* Size, format and "readonly" of each disk. */
+int control_disks(struct control_call *call, struct error *error);
+
 /* Every operation, NULL-terminated. */
 extern const struct control_operation control_operations[];
 

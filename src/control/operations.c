@@ -43,5 +43,7 @@ const struct control_operation control_operations[] = {
     {"vm.screen-text", screen_operation_text},
     {"vm.type", screen_operation_type},
     {"vm.key", screen_operation_key},
+    {"vm.snapshot", control_snapshot},
+    {"disks", control_disks},
     {0},
 };

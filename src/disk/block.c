@@ -4,24 +4,11 @@
  * goes to io_uring if that is good at it; all others, and all where there is no io_uring, to
  * threads.
  */
-#include "disk/block.h"
-
 #include "base/bits.h"
-#include "disk/image.h"
-#include "disk/pool.h"
-#include "disk/uring.h"
+#include "disk/block_private.h"
 
 #include <errno.h>
 #include <stdlib.h>
-
-struct disk {
-    struct block block;
-    struct image *image;
-    struct pool *pool;
-    struct uring *uring; /* NULL: threads only */
-    bool ring_writes;
-    unsigned in_flight;
-};
 
 static void finished(void *opaque, struct block_request *request)
 {
@@ -93,7 +80,7 @@ static void disk_close(struct block *block)
     /* On a thread of the pool: this one may be forbidden to touch files. */
     if (disk->pool)
         disk_submit(block, &finish);
-    disk_drain(block);
+    overlay_forget(block);
     if (disk->uring)
         uring_destroy(disk->uring);
     if (disk->pool)
@@ -103,7 +90,14 @@ static void disk_close(struct block *block)
 }
 
 static const struct block_ops disk_ops = {
-    .submit = disk_submit, .kick = disk_kick, .drain = disk_drain, .close = disk_close};
+    .submit = disk_submit,
+    .kick = disk_kick,
+    .drain = disk_drain,
+    .close = disk_close,
+    .prepare_overlay = overlay_prepare,
+    .switch_overlay = overlay_switch,
+    .forget_overlay = overlay_forget,
+};
 
 static int start_io(struct disk *disk, const struct block_options *options, struct loop *loop,
                     struct error *error)
@@ -117,6 +111,7 @@ static int start_io(struct disk *disk, const struct block_options *options, stru
         return -error->code;
     /* Writes to files take the kernel's own threads, mostly one at a time: ours do better there
      * (docs/decisions/disk-io.md). */
+    disk->ring_must = must;
     disk->ring_writes = must || disk->image->file->is_device;
     disk->pool = pool_create(disk->image, options->guard, loop, finished, disk, error);
     return disk->pool ? 0 : -error->code;
@@ -139,6 +134,7 @@ struct block *block_open(const struct block_options *options, struct loop *loop,
     disk->block = (struct block){
         .ops = &disk_ops,
         .size = disk->image->size,
+        .format = disk->image->ops->format,
         .read_only = options->read_only,
         .can_discard = true,
         .sector_size = 512,

@@ -36,6 +36,8 @@ struct block_request {
     /* result: 0 or -errno. */
     void (*done)(struct block_request *request, int result);
     void *opaque;
+    /* On a thread of the disk's, in place of the operation; result is what it returns. Optional. */
+    int (*call)(struct block_request *request);
     /* The back end's while the request is in flight. */
     struct block_request *next;
     uint64_t file_offset;
@@ -68,6 +70,19 @@ static inline struct block_request *block_queue_pop(struct block_queue *queue)
 
 struct block;
 
+/*
+ * What takes a disk's writes from some moment on: an empty qcow2 image of its size on top of what
+ * it is until then, which nobody writes any more. Somebody outside the jail has opened both; the
+ * disk takes them over.
+ */
+struct block_overlay {
+    const char *path; /* of the overlay, for messages */
+    uint64_t size;    /* bytes of its file */
+    int fd;           /* to read and write */
+    int below_fd;     /* the present image again, to read: its old descriptor, which holds its lock,
+                         is closed */
+};
+
 /* All on the event loop's thread. */
 struct block_ops {
     void (*submit)(struct block *block, struct block_request *request);
@@ -76,6 +91,13 @@ struct block_ops {
     /* Waits for the requests in flight and calls their done functions. */
     void (*drain)(struct block *block);
     void (*close)(struct block *block); /* drains first */
+    /* Opens an overlay and writes back what waits below; done is called with 0 or -errno. */
+    void (*prepare_overlay)(struct block *block, const struct block_overlay *overlay,
+                            void (*done)(void *opaque, int result), void *opaque);
+    /* Puts it on top. Nothing is in flight. 0 or -errno. */
+    int (*switch_overlay)(struct block *block);
+    /* It is not wanted any more. */
+    void (*forget_overlay)(struct block *block);
 };
 
 /* What a device has asked for since the machine began. */
@@ -87,7 +109,8 @@ struct block_counters {
 struct block {
     const struct block_ops *ops;
     struct block_counters counters;
-    uint64_t size; /* bytes */
+    uint64_t size;      /* bytes */
+    const char *format; /* of its image: "qcow2" */
     bool read_only;
     bool can_discard;
     unsigned sector_size;          /* bytes: what requests are multiples of */

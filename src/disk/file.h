@@ -50,6 +50,12 @@ struct file {
 
 /* Opens, locks and measures. NULL with *error. */
 struct file *file_open(const struct block_options *options, struct error *error);
+/* As file_open(), of a file that somebody else has opened, locked and measured: size, in bytes.
+ * Takes fd over. NULL: out of memory. */
+struct file *file_adopt(const struct block_options *options, int fd, uint64_t size);
+/* A file of the host's is only read from now on, by this descriptor; the one it had is closed, and
+ * with it the lock goes. */
+void file_freeze(struct file *file, int fd);
 /* Makes an empty file, or empties one; -EEXIST when it exists and `replace` is false. */
 int file_create(const char *path, uint64_t size, bool replace, struct error *error);
 

@@ -233,18 +233,17 @@ static int host_open(struct host_file *host, const struct block_options *options
     int result = measure(host, error);
     if (result == 0 && options->cache == BLOCK_CACHE_NONE)
         result = open_direct(host, error);
-    host->file.physical_sector_size = ALIGNMENT_GUESS;
     return result;
 }
 
-struct file *file_open(const struct block_options *options, struct error *error)
+/* Nothing is open yet. NULL: out of memory. */
+static struct host_file *host_create(const struct block_options *options)
 {
     struct host_file *host = calloc(1, sizeof(*host));
     char *path = strdup(options->path);
     if (!host || !path) {
         free(host);
         free(path);
-        error_set(error, ENOMEM, "%s: out of memory", options->path);
         return NULL;
     }
     host->fd = host->direct_fd = -1;
@@ -252,6 +251,37 @@ struct file *file_open(const struct block_options *options, struct error *error)
     host->file.path = path;
     host->file.read_only = options->read_only;
     host->file.cache = options->cache;
+    host->file.physical_sector_size = ALIGNMENT_GUESS;
+    return host;
+}
+
+struct file *file_adopt(const struct block_options *options, int fd, uint64_t size)
+{
+    struct host_file *host = host_create(options);
+    if (!host) {
+        close(fd);
+        return NULL;
+    }
+    host->fd = fd;
+    host->file.size = size;
+    return &host->file;
+}
+
+void file_freeze(struct file *file, int fd)
+{
+    struct host_file *host = (struct host_file *)file;
+    close(host->fd);
+    host->fd = fd;
+    file->read_only = true;
+}
+
+struct file *file_open(const struct block_options *options, struct error *error)
+{
+    struct host_file *host = host_create(options);
+    if (!host) {
+        error_set(error, ENOMEM, "%s: out of memory", options->path);
+        return NULL;
+    }
     if (host_open(host, options, error) < 0) {
         host_close(&host->file);
         return NULL;

@@ -47,7 +47,8 @@ static void *worker(void *opaque)
         if (!request)
             break;
         pthread_mutex_unlock(&pool->lock);
-        request->result = image_execute(pool->image, request);
+        request->result =
+            request->call ? request->call(request) : image_execute(pool->image, request);
         pthread_mutex_lock(&pool->lock);
         bool wake = !pool->done.first;
         block_queue_push(&pool->done, request);
@@ -86,6 +87,13 @@ void pool_submit(struct pool *pool, struct block_request *request)
     block_queue_push(&pool->waiting, request);
     pool->busy++;
     pthread_cond_signal(&pool->work);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+void pool_set_image(struct pool *pool, struct image *image)
+{
+    pthread_mutex_lock(&pool->lock);
+    pool->image = image;
     pthread_mutex_unlock(&pool->lock);
 }
 

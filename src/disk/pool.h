@@ -15,7 +15,8 @@ struct pool *pool_create(struct image *image, const struct thread_guard *guard, 
 void pool_submit(struct pool *pool, struct block_request *request);
 /* Waits for all requests and delivers them. Loop's thread. */
 void pool_drain(struct pool *pool);
-/* Only when drained. */
+/* What requests from now on are for. Only when drained, here and below. */
+void pool_set_image(struct pool *pool, struct image *image);
 void pool_destroy(struct pool *pool);
 
 #endif

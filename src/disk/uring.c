@@ -157,6 +157,11 @@ void uring_drain(struct uring *uring)
     }
 }
 
+void uring_set_file(struct uring *uring, struct file *file)
+{
+    uring->file = file;
+}
+
 void uring_destroy(struct uring *uring)
 {
     loop_watch_remove(uring->watch);

@@ -16,7 +16,8 @@ struct uring *uring_create(struct file *file, struct loop *loop,
 void uring_submit(struct uring *uring, struct block_request *request, uint64_t offset);
 void uring_kick(struct uring *uring);
 void uring_drain(struct uring *uring);
-/* Only when drained. */
+/* What requests from now on are for. Only when drained, here and below. */
+void uring_set_file(struct uring *uring, struct file *file);
 void uring_destroy(struct uring *uring);
 
 #endif

@@ -199,36 +199,48 @@ int state_directory_write(const struct state_directory *directory, const char *f
     return result;
 }
 
-int state_directory_delete(struct state_directory *directory, struct error *error)
+/* All that is in the folder, which is not the caller's any more; folders in it as far as `levels`.
+ * -errno with the name of what stays. */
+static int remove_content(int fd, unsigned levels, char stays[NAME_MAX + 1])
 {
-    int fd = dup(directory->fd);
-    DIR *folder = fd < 0 ? NULL : fdopendir(fd);
-    if (!folder)
-        return fail(directory, error);
+    DIR *folder = fdopendir(fd);
     int result = 0;
-    for (const struct dirent *entry; result == 0 && (entry = readdir(folder));)
-        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..") &&
-            unlinkat(directory->fd, entry->d_name, 0) < 0)
-            result = error_set(error, errno, "%s/%s: %s", directory->path, entry->d_name,
-                               strerror(errno));
+    if (!folder) {
+        close(fd);
+        return -errno;
+    }
+    for (const struct dirent *entry; result == 0 && (entry = readdir(folder));) {
+        const char *name = entry->d_name;
+        bool is_folder = entry->d_type == DT_DIR;
+        if (!strcmp(name, ".") || !strcmp(name, ".."))
+            continue;
+        int inside = is_folder && levels
+                         ? openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+                         : -1;
+        if (inside >= 0)
+            result = remove_content(inside, levels - 1, stays);
+        if (result == 0 && unlinkat(fd, name, is_folder ? AT_REMOVEDIR : 0) < 0) {
+            result = -errno;
+            snprintf(stays, NAME_MAX + 1, "%s", name);
+        }
+    }
     closedir(folder);
-    if (result == 0 && rmdir(directory->path) < 0)
-        result = fail(directory, error);
     return result;
 }
 
-int state_directory_rename(struct state_directory *directory, const char *name, struct error *error)
+/* Snapshots are folders in a folder. */
+#define LEVELS_MAX 2
+
+int state_directory_delete(struct state_directory *directory, struct error *error)
 {
-    struct state_directory renamed;
-    int result = set_path(&renamed, name, error);
+    char stays[NAME_MAX + 1] = "";
+    int fd = dup(directory->fd);
+    if (fd < 0)
+        return fail(directory, error);
+    int result = remove_content(fd, LEVELS_MAX, stays);
     if (result < 0)
-        return result;
-    if (renameat2(AT_FDCWD, directory->path, AT_FDCWD, renamed.path, RENAME_NOREPLACE) < 0)
-        return errno == EEXIST ? error_set(error, EEXIST, "VM %s: there is one already", name)
-                               : fail(directory, error);
-    memcpy(directory->name, renamed.name, sizeof(renamed.name));
-    memcpy(directory->path, renamed.path, sizeof(renamed.path));
-    return 0;
+        return error_set(error, -result, "%s/%s: %s", directory->path, stays, strerror(-result));
+    return rmdir(directory->path) < 0 ? fail(directory, error) : 0;
 }
 
 /* --- all VMs --- */

@@ -4,14 +4,15 @@
 #include "base/bits.h"
 #include "base/clock.h"
 #include "manage/config.h"
-#include "manage/event.h"
 #include "manage/machine.h"
 #include "manage/serial_hub.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define FORCE_AFTER_NS (5 * NANOSECONDS_PER_SECOND) /* that a machine has to end by itself */
@@ -54,13 +55,22 @@ const char *vm_state_name(enum vm_state state)
 void supervisor_event(struct supervisor *supervisor, const char *event, json_t *properties,
                       const char *by)
 {
-    char *line = event_line(event, properties, by);
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    json_t *json = json_pack("{s:{s:I, s:I}, s:s, s:s, s:O*, s:s*}", "timestamp", "secs",
+                             (json_int_t)now.tv_sec, "nanos", (json_int_t)now.tv_nsec, "source",
+                             "vm", "event", event, "properties", properties, "by", by);
+    char *text = json_dumps(json, JSON_COMPACT), *line = NULL;
+    json_decref(json);
+    if (!text || asprintf(&line, "%s\n", text) < 0)
+        line = NULL;
     /* One write a line: lines stay whole. A full disk must not end a VM. */
     if (line && supervisor->events_fd >= 0 && write(supervisor->events_fd, line, strlen(line)) < 0)
-        log_message(supervisor->log, LOG_WARNING, "cannot write down: %s", line);
+        log_message(supervisor->log, LOG_WARNING, "cannot write down: %s", text);
     if (line && supervisor->listener)
         supervisor->listener(supervisor->listener_opaque, line);
     free(line);
+    free(text);
 }
 
 void supervisor_listen(struct supervisor *supervisor,
@@ -145,8 +155,9 @@ static void force(void *opaque)
         machine_kill(supervisor->machine);
 }
 
-static int machine_arguments(const struct supervisor *supervisor, struct arguments *arguments,
-                             struct error *error)
+/* folder, clone: as of supervisor_boot_from(); folder NULL: boots. */
+static int machine_arguments(const struct supervisor *supervisor, const char *folder, bool clone,
+                             struct arguments *arguments, struct error *error)
 {
     arguments_add(arguments, "nacre");
     arguments_add(arguments, "run");
@@ -154,6 +165,10 @@ static int machine_arguments(const struct supervisor *supervisor, struct argumen
         arguments_add(arguments, "--name=%s", supervisor->directory->name);
     arguments_add(arguments, "%s", MACHINE_SERIAL_OPTION);
     arguments_add(arguments, "%s", MACHINE_CONTROL_OPTION);
+    if (folder)
+        arguments_add(arguments, "--restore=%s", folder);
+    if (clone)
+        arguments_add(arguments, "--restore-clone");
     int result = config_arguments(supervisor->config, arguments, error);
     if (result < 0)
         return result;
@@ -182,11 +197,17 @@ static int start_machine(struct supervisor *supervisor, char **arguments, struct
 int supervisor_boot(struct supervisor *supervisor, const char *by, supervisor_done *done,
                     void *opaque, struct error *error)
 {
+    return supervisor_boot_from(supervisor, NULL, false, by, done, opaque, error);
+}
+
+int supervisor_boot_from(struct supervisor *supervisor, const char *folder, bool clone,
+                         const char *by, supervisor_done *done, void *opaque, struct error *error)
+{
     struct arguments arguments = {0};
     if (supervisor->machine)
         return error_set(error, EBUSY, "the machine is about to %s",
                          supervisor->booting ? "boot" : "end");
-    int result = machine_arguments(supervisor, &arguments, error);
+    int result = machine_arguments(supervisor, folder, clone, &arguments, error);
     if (result == 0)
         result = start_machine(supervisor, arguments.words, error);
     arguments_free(&arguments);
@@ -198,7 +219,7 @@ int supervisor_boot(struct supervisor *supervisor, const char *by, supervisor_do
         return result;
     }
     supervisor->booting = true;
-    supervisor_event(supervisor, "booting", NULL, by);
+    supervisor_event(supervisor, folder ? "restoring" : "booting", NULL, by);
     return 0;
 }
 
@@ -284,6 +305,26 @@ int supervisor_define(struct supervisor *supervisor, json_t *config, struct erro
     return 0;
 }
 
+const struct state_directory *supervisor_directory(const struct supervisor *supervisor)
+{
+    return supervisor->directory;
+}
+
+int supervisor_set_config(struct supervisor *supervisor, json_t *config, struct error *error)
+{
+    if (supervisor->state == VM_NONE) {
+        int result = supervisor_define(supervisor, config, error);
+        if (result < 0) {
+            json_decref(config);
+            return result;
+        }
+    } else {
+        json_decref(supervisor->config);
+        supervisor->config = config;
+    }
+    return supervisor->directory ? config_save(supervisor->directory, config, error) : 0;
+}
+
 void supervisor_undefine(struct supervisor *supervisor)
 {
     serial_hub_destroy(supervisor->serial);
@@ -305,7 +346,11 @@ struct supervisor *supervisor_create(const struct state_directory *directory, st
         (struct supervisor){.directory = directory, .loop = loop, .log = log, .events_fd = -1};
     supervisor->force = loop_timer_create(loop, force, supervisor, error);
     if (directory)
-        supervisor->events_fd = event_open(directory, error);
+        supervisor->events_fd =
+            openat(directory->fd, STATE_EVENTS,
+                   O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (directory && supervisor->events_fd < 0)
+        error_set(error, errno, "%s/" STATE_EVENTS ": %s", directory->path, strerror(errno));
     if (supervisor->force && (!directory || supervisor->events_fd >= 0))
         return supervisor;
     supervisor_destroy(supervisor);

@@ -41,6 +41,12 @@ pid_t supervisor_machine_pid(const struct supervisor *supervisor);
 /* Seconds since the boot. 0: it is not running. */
 uint64_t supervisor_uptime(const struct supervisor *supervisor);
 
+/* NULL: it has none. */
+const struct state_directory *supervisor_directory(const struct supervisor *supervisor);
+/* Replaces the config, also on disk, whatever the state. Takes it over in any case. -errno with
+ * *error. */
+int supervisor_set_config(struct supervisor *supervisor, json_t *config, struct error *error);
+
 /* In VM_NONE. Takes the config over if it is right. -EINVAL with *error. */
 int supervisor_define(struct supervisor *supervisor, json_t *config, struct error *error);
 /* Not while a machine runs. */
@@ -50,6 +56,10 @@ void supervisor_undefine(struct supervisor *supervisor);
  * called later, unless this returns -errno with *error. */
 int supervisor_boot(struct supervisor *supervisor, const char *by, supervisor_done *done,
                     void *opaque, struct error *error);
+/* As supervisor_boot(), but the machine goes on from a snapshot's folder (vm/snapshot.h). clone:
+ * the guest is told that it is another machine now. */
+int supervisor_boot_from(struct supervisor *supervisor, const char *folder, bool clone,
+                         const char *by, supervisor_done *done, void *opaque, struct error *error);
 /* Ends the machine, by force where it must. The same of done. */
 int supervisor_shut_down(struct supervisor *supervisor, const char *by, supervisor_done *done,
                          void *opaque, struct error *error);

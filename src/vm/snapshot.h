@@ -12,13 +12,12 @@
 #define NACRE_VM_SNAPSHOT_H
 
 #include "base/state.h"
+#include "disk/block.h"
 #include "memory/memory.h"
+#include "vm/vm.h"
 
 #define SNAPSHOT_STATE  "state"
 #define SNAPSHOT_MEMORY "memory"
-
-struct vm;
-struct cpu_model;
 
 /* What a machine must be made with to take a snapshot in. */
 struct snapshot_machine {
@@ -53,20 +52,29 @@ void snapshot_close(struct snapshot *snapshot);
 int snapshot_create_files(const char *folder, struct snapshot_files *files, struct error *error);
 void snapshot_close_files(struct snapshot_files *files);
 
+/* What a snapshot is written to. */
+struct snapshot_request {
+    struct snapshot_files files; /* the caller's */
+    /* What takes the place of each disk that may be written, whose image is the snapshot's from
+     * then on; fd -1: none. Taken over. */
+    struct block_overlay overlays[VM_DISKS_MAX];
+};
+
 /* How it went. */
 struct snapshot_outcome {
     int result;        /* 0 or -errno */
+    bool switched;     /* the disks are on their overlays, also when something failed later */
     uint64_t pause_ns; /* that the machine stood still */
     uint64_t total_ns; /* until the files were written */
 };
 
 /*
- * Saves the machine, which goes on after a short pause while a child process writes the files; they
- * stay the caller's. done is called later unless this fails: -EBUSY while another one is on its way
- * or the guest powers off, or another -errno with *error. On the loop's thread; the machine must
- * have been made with config.can_save.
+ * Saves the machine, which goes on after a short pause while a child process writes the files. done
+ * is called later unless this fails: -EBUSY while another one is on its way or the guest powers
+ * off, or another -errno with *error. On the loop's thread; the machine must have been made with
+ * config.can_save.
  */
-int vm_save(struct vm *vm, const struct snapshot_files *files,
+int vm_save(struct vm *vm, const struct snapshot_request *request,
             void (*done)(void *opaque, const struct snapshot_outcome *outcome), void *opaque,
             struct error *error);
 

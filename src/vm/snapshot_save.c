@@ -20,6 +20,9 @@ struct saver {
     struct loop_timer *timer;
     bool busy; /* what follows is of a snapshot on its way */
     struct snapshot_files files;
+    unsigned preparing; /* overlays that are being opened, and one more while they are asked for */
+    int prepared;       /* 0 or -errno of one of them */
+    bool overlaid[VM_DISKS_MAX];
     struct state_file state;
     uint8_t *memory_section; /* in state; its checksum comes last */
     pid_t child;
@@ -123,10 +126,13 @@ static _Noreturn void child_run(struct saver *saver)
 
 /* --- the machine --- */
 
-static void finish(struct saver *saver)
+static void finish(struct saver *saver, int result)
 {
     state_file_free(&saver->state);
     saver->busy = false;
+    saver->outcome.result = result;
+    saver->outcome.total_ns = clock_monotonic_ns() - saver->started_ns;
+    saver->done(saver->opaque, &saver->outcome);
 }
 
 static void look_at_child(void *opaque)
@@ -139,10 +145,31 @@ static void look_at_child(void *opaque)
         return;
     }
     bool exited = ended == saver->child && WIFEXITED(status);
-    saver->outcome.result = exited ? -WEXITSTATUS(status) : -ECHILD;
-    saver->outcome.total_ns = clock_monotonic_ns() - saver->started_ns;
-    finish(saver);
-    saver->done(saver->opaque, &saver->outcome);
+    finish(saver, exited ? -WEXITSTATUS(status) : -ECHILD);
+}
+
+/* What the disks hold now is the snapshot's, and is not written any more. */
+static int switch_disks(struct saver *saver)
+{
+    struct vm_devices *devices = &saver->vm->devices;
+    for (unsigned i = 0; i < VM_DISKS_MAX; i++) {
+        if (!saver->overlaid[i])
+            continue;
+        int result = devices->blocks[i]->ops->switch_overlay(devices->blocks[i]);
+        if (result < 0)
+            return result;
+        saver->outcome.switched = true;
+        saver->overlaid[i] = false;
+    }
+    return 0;
+}
+
+static void forget_overlays(struct saver *saver)
+{
+    struct vm_devices *devices = &saver->vm->devices;
+    for (unsigned i = 0; i < VM_DISKS_MAX; i++)
+        if (saver->overlaid[i])
+            devices->blocks[i]->ops->forget_overlay(devices->blocks[i]);
 }
 
 /* Requests in flight write to guest memory, and are in no state. */
@@ -150,55 +177,118 @@ static int save_paused(struct saver *saver, struct error *error)
 {
     vm_devices_drain(&saver->vm->devices);
     int result = gather(saver, error);
+    if (result == 0)
+        result = switch_disks(saver);
     if (result < 0)
         return result;
     /* Not fork(): the C library's part of it takes locks and makes calls that the jail forbids. */
     long child = syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
     if (child < 0)
-        return error_set(error, errno, "snapshot: cannot make a process: %s", strerror(errno));
+        return -errno;
     if (child == 0)
         child_run(saver);
     saver->child = (pid_t)child;
     return 0;
 }
 
-static int save(struct saver *saver, struct error *error)
+static void save(struct saver *saver)
 {
     struct vm *vm = saver->vm;
-    saver->started_ns = clock_monotonic_ns();
+    struct error error = {0};
+    uint64_t start = clock_monotonic_ns();
     if (!vm->paused)
         vcpu_threads_pause(&vm->threads);
-    int result = save_paused(saver, error);
+    int result = save_paused(saver, &error);
     if (!vm->paused)
         vcpu_threads_resume(&vm->threads);
-    saver->outcome.pause_ns = clock_monotonic_ns() - saver->started_ns;
-    if (result == 0)
-        loop_timer_arm(saver->timer, saver->started_ns + LOOK_EVERY_NS);
-    else
-        finish(saver);
-    return result;
+    uint64_t now = clock_monotonic_ns();
+    saver->outcome.pause_ns = now - start;
+    if (result == 0) {
+        loop_timer_arm(saver->timer, now + LOOK_EVERY_NS);
+        return;
+    }
+    forget_overlays(saver);
+    finish(saver, result);
 }
 
-int vm_save(struct vm *vm, const struct snapshot_files *files,
+/* --- before the pause --- */
+
+static bool about_to_end(const struct vm *vm)
+{
+    return atomic_load(&vm->power_request) || vm->end != VM_END_NONE;
+}
+
+static void overlay_prepared(void *opaque, int result)
+{
+    struct saver *saver = opaque;
+    if (result < 0)
+        saver->prepared = result;
+    if (--saver->preparing)
+        return;
+    if (saver->prepared == 0 && about_to_end(saver->vm))
+        saver->prepared = -EBUSY;
+    if (saver->prepared == 0)
+        save(saver);
+    else
+        forget_overlays(saver);
+    if (saver->prepared < 0)
+        finish(saver, saver->prepared);
+}
+
+static void prepare_overlays(struct saver *saver, const struct block_overlay *overlays)
+{
+    saver->preparing = 1;
+    for (unsigned i = 0; i < VM_DISKS_MAX; i++) {
+        saver->overlaid[i] = overlays[i].fd >= 0;
+        if (!saver->overlaid[i])
+            continue;
+        struct block *block = saver->vm->devices.blocks[i];
+        saver->preparing++;
+        block->ops->prepare_overlay(block, &overlays[i], overlay_prepared, saver);
+    }
+    overlay_prepared(saver, 0);
+}
+
+/* A disk that goes on being written would be no part of the snapshot. */
+static int check_disks(const struct vm *vm, const struct block_overlay *overlays,
+                       struct error *error)
+{
+    for (unsigned i = 0; i < VM_DISKS_MAX; i++) {
+        const struct block *block = vm->devices.blocks[i];
+        bool overlay = overlays[i].fd >= 0;
+        if (overlay && (!block || !block->ops->prepare_overlay))
+            return error_set(error, EINVAL, "snapshot: disk %u takes no overlay", i);
+        if (!overlay && block && !block->read_only)
+            return error_set(error, EINVAL,
+                             "snapshot: disk %u may be written and has no overlay: use nacre "
+                             "snapshot, which makes one",
+                             i);
+    }
+    return 0;
+}
+
+int vm_save(struct vm *vm, const struct snapshot_request *request,
             void (*done)(void *opaque, const struct snapshot_outcome *outcome), void *opaque,
             struct error *error)
 {
     struct saver *saver = vm->saver;
-    for (unsigned i = 0; i < vm->config.disk_count; i++)
-        if (!vm->devices.blocks[i]->read_only)
-            return error_set(error, EOPNOTSUPP,
-                             "snapshot: disk %u may be written, and is no part of snapshots yet",
-                             i);
     if (saver->busy)
         return error_set(error, EBUSY, "snapshot: the one before is still being written");
-    if (atomic_load(&vm->power_request) || vm->end != VM_END_NONE)
+    if (about_to_end(vm))
         return error_set(error, EBUSY, "snapshot: the machine is about to end or to reset");
+    int result = check_disks(vm, request->overlays, error);
+    if (result < 0)
+        return result;
     saver->busy = true;
-    saver->files = *files;
+    saver->files = request->files;
     saver->done = done;
     saver->opaque = opaque;
     saver->state = (struct state_file){0};
-    return save(saver, error);
+    saver->outcome = (struct snapshot_outcome){0};
+    saver->prepared = 0;
+    saver->started_ns = clock_monotonic_ns();
+    prepare_overlays(saver, request->overlays);
+    return 0;
 }
 
 int saver_create(struct vm *vm, struct error *error)

@@ -171,10 +171,12 @@ void vm_destroy(struct vm *vm)
 {
     if (!vm)
         return;
-    saver_destroy(vm->saver);
+    if (vm->end == VM_END_NONE)
+        vm->end = VM_END_STOPPED;
     vcpu_threads_destroy(&vm->threads);
     /* What is in flight comes back to the devices while they are there. */
     vm_devices_drain(&vm->devices);
+    saver_destroy(vm->saver);
     if (vm->bus_ready)
         bus_destroy(&vm->bus);
     for (unsigned i = 0; i < vm->group.count; i++)
@@ -184,6 +186,11 @@ void vm_destroy(struct vm *vm)
     boot_files_close(&vm->files);
     pthread_mutex_destroy(&vm->report_lock);
     free(vm);
+}
+
+const struct block *vm_disk(const struct vm *vm, unsigned index)
+{
+    return index < vm->config.disk_count ? vm->devices.blocks[index] : NULL;
 }
 
 void vm_press_power(struct vm *vm)

@@ -35,6 +35,7 @@ struct vm_config {
     unsigned net_count;
     bool no_reboot;                   /* a guest reboot ends the VM */
     struct snapshot *restore;         /* goes on from there instead of booting; NULL: boots */
+    bool clone;                       /* of what is restored: a machine beside it */
     bool can_save;                    /* vm_save() may be called: the jail allows it */
     bool no_hpet;                     /* leave out the HPET and its ACPI table */
     struct console *serial;           /* COM1's other end; NULL: nobody there. Outlives the VM */
@@ -90,6 +91,8 @@ char *vm_screen_text(struct vm *vm, struct error *error);
 int vm_type(struct vm *vm, const char *text, size_t length, struct error *error);
 int vm_press(struct vm *vm, const char *chord, struct error *error);
 
+/* NULL when there is none of that number. */
+const struct block *vm_disk(const struct vm *vm, unsigned index);
 /* What vcpus and engines have counted, a line each; also while they run. */
 void vm_print_stats(struct vm *vm, FILE *stream);
 

@@ -5,11 +5,12 @@ import os
 import random
 import re
 import signal
+import subprocess
 import tempfile
 import time
 import unittest
 
-from harness.machine import EXIT_CONFIGURATION, EXIT_POWER_OFF, Machine, TIME_SCALE, linux_arguments
+from harness.machine import EXIT_CONFIGURATION, EXIT_POWER_OFF, INITRAMFS, KERNEL, Machine, NACRE, TIME_SCALE, linux_arguments
 
 PROMPT = r"nacre:\S+# "
 BOOT_SECONDS = 60
@@ -116,6 +117,88 @@ class Snapshot(unittest.TestCase):
         machine = self.restore(*more)
         self.assertEqual(machine.wait(20), EXIT_CONFIGURATION)
         self.assertIn(why, machine.output)
+
+
+class NamedSnapshots(unittest.TestCase):
+    """nacre snapshot, restore, clone: of a VM with a disk, which goes with its memory."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        os.environ["NACRE_STATE"] = self.state = os.path.join(folder.name, "state")
+        self.disk = os.path.join(folder.name, "disk.img")
+        with open(self.disk, "wb") as file:
+            file.truncate(16 << 20)
+        self.addCleanup(self.end_all)
+
+    def end_all(self):
+        for name in os.listdir(self.state) if os.path.isdir(self.state) else []:
+            self.nacre("stop", "--force", name)
+
+    def nacre(self, *arguments):
+        with tempfile.TemporaryFile("w+") as output:  # no pipe: what goes on in the background would keep it open
+            code = subprocess.run(
+                [NACRE, *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=60 * TIME_SCALE
+            ).returncode
+            output.seek(0)
+            return code, output.read()
+
+    def ok(self, *arguments):
+        code, output = self.nacre(*arguments)
+        self.assertEqual(code, 0, f"{arguments}: {output}")
+        return output
+
+    def console(self, name):
+        machine = Machine(["console", name])
+        self.addCleanup(machine.close)
+        machine.send("\n")
+        machine.expect(PROMPT + r"(?!.*# )", BOOT_SECONDS)
+        return machine
+
+    def on_disk(self, machine):
+        return re.search(r"^(\w+)-on-disk", machine.run("dd if=/dev/vda bs=64 count=1 2>/dev/null; echo"), re.MULTILINE)[1]
+
+    def write(self, machine, word):
+        machine.run(f"echo {word} >/tmp/word; echo {word}-on-disk | dd of=/dev/vda conv=fsync,notrunc 2>/dev/null")
+
+    def test_snapshot_restore_clone(self):
+        append = "console=ttyS0 panic=-1 quiet"
+        disk = self.disk + ",format=raw"
+        self.ok("create", "one", "--kernel", KERNEL, "--initrd", INITRAMFS, "--append", append, "--disk", disk)
+        self.ok("start", "one")
+        machine = self.console("one")
+        self.write(machine, "first")
+        pause = re.search(r"after a pause of ([0-9.]+) ms", self.ok("snapshot", "one", "before"))
+        self.assertLess(float(pause[1]), PAUSE_MS * TIME_SCALE)
+        self.assertRegex(self.ok("snapshot", "one"), r"^before\s")
+        self.assertEqual(self.nacre("snapshot", "one", "before")[0], 2)  # there is one already
+        self.write(machine, "second")
+        self.assertEqual(self.on_disk(machine), "second")
+
+        self.ok("restore", "one", "before")
+        machine = self.console("one")
+        self.assertEqual(self.on_disk(machine), "first")
+        self.assertIn("first", machine.run("cat /tmp/word"))
+
+        self.ok("clone", "one", "two", "three")
+        self.write(machine, "origin")
+        clones = [self.console(name) for name in ("two", "three")]
+        for number, clone in enumerate(clones):
+            self.assertEqual(self.on_disk(clone), "first")
+            self.write(clone, f"clone{number}")
+        for number, clone in enumerate(clones):
+            self.assertEqual(self.on_disk(clone), f"clone{number}")
+            self.assertIn(f"clone{number}", clone.run("cat /tmp/word"))
+        self.assertEqual(self.on_disk(machine), "origin")
+        with open(self.disk, "rb") as file:
+            self.assertEqual(file.read(5), b"first")  # nobody has written it since the first snapshot
+        self.ok("stop", "--force", "one")
+        self.ok("start", "one")  # boots anew, from the disk as it is now
+        self.assertEqual(self.on_disk(self.console("one")), "origin")
+        for name in ("one", "two", "three"):
+            self.ok("stop", "--force", name)
+            self.ok("delete", name)
+        self.assertEqual(os.listdir(self.state), [])
 
 
 if __name__ == "__main__":

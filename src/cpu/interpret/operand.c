@@ -32,7 +32,8 @@ enum mmu_status modify_end_slow(struct vcpu *vcpu, struct modify *modify, unsign
 {
     if (modify->pointer == modify->bounce)
         return mmu_write(vcpu, modify->gva, modify->bounce, size, vcpu->mmu_mode);
-    return mmu_code_written(vcpu, modify->gva, size);
+    mmu_code_written(vcpu, modify->gva, size);
+    return MMU_CODE;
 }
 
 int selection_register(ZydisRegister name)

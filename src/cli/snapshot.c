@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* nacre snapshot: saves a running VM under a name. */
+#include "cli/snapshot.h"
+
+#include "cli/vm_command.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FOLDER "snapshots" /* in the VM's directory */
+
+struct snapshot_options {
+    struct vm_command vm;
+    const char *tag;
+};
+
+int snapshot_folder(const struct state_directory *directory, const char *tag,
+                    char folder[STATE_PATH_MAX], struct error *error)
+{
+    int result = vm_name_check("snapshot", tag, error);
+    if (result < 0)
+        return result;
+    int length = snprintf(folder, STATE_PATH_MAX, "%s/" FOLDER "/%s", directory->path, tag);
+    return length < STATE_PATH_MAX ? 0 : error_set(error, ENAMETOOLONG, "%s: is too long", tag);
+}
+
+int snapshot_make(const struct state_directory *directory, const char *tag, struct error *error)
+{
+    char folder[STATE_PATH_MAX];
+    json_t *reply = NULL;
+    int result = snapshot_folder(directory, tag, folder, error);
+    if (result < 0)
+        return result;
+    if (mkdirat(directory->fd, FOLDER, 0700) < 0 && errno != EEXIST)
+        return error_set(error, errno, "%s/" FOLDER ": %s", directory->path, strerror(errno));
+    json_t *body = json_object();
+    json_object_set_new(body, "destination_url", json_sprintf("file://%s", folder));
+    result = vm_command_ask(directory, "PUT", "vm.snapshot", body, &reply, error);
+    json_decref(body);
+    if (result == 0)
+        printf("VM %s: snapshot %s after a pause of %.1f ms\n", directory->name, tag,
+               (double)json_integer_value(json_object_get(reply, "pause_us")) / 1000);
+    json_decref(reply);
+    return result;
+}
+
+/* --- nacre snapshot --- */
+
+static int is_snapshot(const struct dirent *entry)
+{
+    return entry->d_name[0] != '.';
+}
+
+static void print_one(int folder, const char *name)
+{
+    char when[32];
+    struct stat state, memory;
+    int fd = openat(folder, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    if (fstatat(fd, "state", &state, 0) == 0 && fstatat(fd, "memory", &memory, 0) == 0) {
+        strftime(when, sizeof(when), "%F %T", localtime(&state.st_mtime));
+        printf("%-32s %s %6llu MiB\n", name, when, (unsigned long long)memory.st_blocks / 2048);
+    }
+    close(fd);
+}
+
+static int list(const struct state_directory *directory, struct error *error)
+{
+    char path[STATE_PATH_MAX];
+    struct dirent **entries;
+    int folder = openat(directory->fd, FOLDER, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0 && errno == ENOENT)
+        return 0; /* none yet */
+    state_directory_file(directory, FOLDER, path);
+    int count = folder < 0 ? -1 : scandirat(folder, ".", &entries, is_snapshot, alphasort);
+    if (count < 0)
+        error_set(error, errno, "%s: %s", path, strerror(errno));
+    for (int i = 0; i < count; i++) {
+        print_one(folder, entries[i]->d_name);
+        free(entries[i]);
+    }
+    if (count >= 0)
+        free(entries);
+    if (folder >= 0)
+        close(folder);
+    return count < 0 ? -error->code : 0;
+}
+
+static int take_word(void *target, const char *text, struct error *error)
+{
+    struct snapshot_options *options = target;
+    if (!options->vm.name)
+        return vm_command_argument(target, text, error);
+    if (options->tag)
+        return error_set(error, EINVAL, "%s: unexpected argument: the snapshot is %s", text,
+                         options->tag);
+    options->tag = text;
+    return 0;
+}
+
+static int run(int argc, char **argv)
+{
+    struct snapshot_options options = {0};
+    struct error error = {0};
+    int result = vm_command_open(&command_snapshot, &options.vm, argc, argv, &error);
+    if (result == 0)
+        result = options.tag ? snapshot_make(&options.vm.directory, options.tag, &error)
+                             : list(&options.vm.directory, &error);
+    vm_command_close(&options.vm);
+    return command_end(result, &error);
+}
+
+const struct command command_snapshot = {
+    .name = "snapshot",
+    .summary = "save a running VM: memory, devices and disks; without TAG, list what was saved",
+    .usage = "NAME [TAG]",
+    .examples = "  nacre snapshot web before-upgrade\n"
+                "  nacre snapshot web\n",
+    .options = no_options,
+    .run = run,
+    .argument = take_word,
+};

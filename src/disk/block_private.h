@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A disk on an image, as the files of its asynchronous face know it. */
+#ifndef NACRE_DISK_BLOCK_PRIVATE_H
+#define NACRE_DISK_BLOCK_PRIVATE_H
+
+#include "disk/block.h"
+#include "disk/image.h"
+#include "disk/pool.h"
+#include "disk/uring.h"
+
+struct overlay;
+
+struct disk {
+    struct block block;
+    struct image *image;
+    struct pool *pool;
+    struct uring *uring; /* NULL: threads only */
+    bool ring_must;      /* the user wants the ring to take all it can */
+    bool ring_writes;
+    unsigned in_flight;
+    struct overlay *overlay; /* prepared, or being so; NULL: none */
+};
+
+/* overlay.c: operations of the same names. */
+void overlay_prepare(struct block *block, const struct block_overlay *overlay,
+                     void (*done)(void *opaque, int result), void *opaque);
+int overlay_switch(struct block *block);
+void overlay_forget(struct block *block);
+
+#endif
