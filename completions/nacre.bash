@@ -3,7 +3,7 @@ _nacre()
 {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} words= files=
     if [ "$COMP_CWORD" = 1 ]; then
-        words='run create start stop pause resume reset screenshot type key console list delete snapshot restore clone vmm image doctor completion manual --help --version'
+        words='run create start stop pause resume reset set show screenshot type key console list log rename delete prune snapshot restore clone vmm image doctor completion manual --help --version'
     else
         case $before in
         --kernel) COMPREPLY=($(compgen -f -- "$word")); return ;;
@@ -19,6 +19,7 @@ _nacre()
         --log-level) COMPREPLY=($(compgen -W 'error warning info debug' -- "$word")); return ;;
         --log-file) COMPREPLY=($(compgen -f -- "$word")); return ;;
         --jail) COMPREPLY=($(compgen -W 'on log off' -- "$word")); return ;;
+        --image) COMPREPLY=($(compgen -f -- "$word")); return ;;
         --api-socket) COMPREPLY=($(compgen -f -- "$word")); return ;;
         --backing) COMPREPLY=($(compgen -f -- "$word")); return ;;
         --repair) COMPREPLY=($(compgen -W 'leaks all' -- "$word")); return ;;
@@ -26,18 +27,23 @@ _nacre()
         esac
         case ${COMP_WORDS[1]} in
         run) words='--kernel --initrd --firmware --append --cpus --memory --cpu --disk --net --serial --console --debug-console --display --engine --engine-switch-every --code-cache --perf-map --stats --trace --trace-file --log-level --log-file --restore --restore-verify --restore-clone --save --name --jail --control --no-hpet --no-reboot --quiet --help' ;;
-        create) words='--kernel --initrd --firmware --append --cpus --memory --cpu --disk --net --serial --console --debug-console --display --engine --engine-switch-every --code-cache --perf-map --stats --trace --trace-file --log-level --log-file --restore --restore-verify --restore-clone --save --name --jail --control --no-hpet --no-reboot --quiet --help' ;;
+        create) words='--image --image-size --kernel --initrd --firmware --append --cpus --memory --cpu --disk --net --serial --console --debug-console --display --engine --engine-switch-every --code-cache --perf-map --stats --trace --trace-file --log-level --log-file --restore --restore-verify --restore-clone --save --name --jail --control --no-hpet --no-reboot --quiet --help' ;;
         start) words='--foreground --help' ;;
         stop) words='--timeout --force --help' ;;
         pause) words='--help' ;;
         resume) words='--help' ;;
         reset) words='--help' ;;
+        set) words='--drop --kernel --initrd --firmware --append --cpus --memory --cpu --disk --net --serial --console --debug-console --display --engine --engine-switch-every --code-cache --perf-map --stats --trace --trace-file --log-level --log-file --restore --restore-verify --restore-clone --save --name --jail --control --no-hpet --no-reboot --quiet --help' ;;
+        show) words='--json --help' ;;
         screenshot) words='--text --help' ;;
         type) words='--enter --help' ;;
         key) words='--help' ;;
         console) words='--help' ;;
-        list) words='--help' ;;
+        list) words='--json --help' ;;
+        log) words='--console --messages --json --help' ;;
+        rename) words='--help' ;;
         delete) words='--help' ;;
+        prune) words='--days --delete --help' ;;
         snapshot) words='--help' ;;
         restore) words='--help' ;;
         clone) words='--tag --help' ;;

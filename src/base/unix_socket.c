@@ -88,6 +88,15 @@ int unix_socket_listen(const char *path, struct error *error)
     return open_at(path, attach_server, SOCK_NONBLOCK, error);
 }
 
+void process_describe(uid_t user, pid_t process, char *text, size_t size)
+{
+    const struct passwd *entry = getpwuid(user);
+    if (entry)
+        snprintf(text, size, "%s (process %d)", entry->pw_name, (int)process);
+    else
+        snprintf(text, size, "user %u (process %d)", (unsigned)user, (int)process);
+}
+
 void unix_socket_peer(int fd, char *text, size_t size)
 {
     struct ucred peer = {0};
@@ -96,9 +105,5 @@ void unix_socket_peer(int fd, char *text, size_t size)
         snprintf(text, size, "somebody");
         return;
     }
-    const struct passwd *user = getpwuid(peer.uid);
-    if (user)
-        snprintf(text, size, "%s (process %d)", user->pw_name, (int)peer.pid);
-    else
-        snprintf(text, size, "user %u (process %d)", (unsigned)peer.uid, (int)peer.pid);
+    process_describe(peer.uid, peer.pid, text, size);
 }

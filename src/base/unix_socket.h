@@ -13,7 +13,10 @@
 int unix_socket_listen(const char *path, struct error *error);
 /* A connection. -errno with *error: ENOENT and ECONNREFUSED when nobody serves it. */
 int unix_socket_connect(const char *path, struct error *error);
-/* Who is at the other end: "root (1234)". */
+/* Who is at the other end, as process_describe() says it. */
 void unix_socket_peer(int fd, char *text, size_t size);
+
+/* "root (process 1234)". */
+void process_describe(uid_t user, pid_t process, char *text, size_t size);
 
 #endif

@@ -228,7 +228,8 @@ int smbios_build(const struct smbios_config *config, const struct memory *memory
                  struct smbios *smbios, struct error *error)
 {
     struct builder builder = {.used = 0};
-    add_firmware(&builder);
+    if (!config->firmware)
+        add_firmware(&builder);
     add_system(&builder);
     add_chassis(&builder);
     for (unsigned i = 0; i < config->cpu_count; i++)

@@ -10,6 +10,7 @@ struct smbios_config {
     unsigned cpu_count;
     const char *cpu_name;                 /* the brand string */
     uint32_t cpu_signature, cpu_features; /* CPUID leaf 1 EAX and EDX */
+    bool firmware;                        /* there is one, and it describes itself */
 };
 
 struct smbios {

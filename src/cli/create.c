@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* nacre create: writes down what a VM is made of. */
-#include "cli/run_options.h"
+/* nacre create: writes down what a VM is made of, and makes the disk that it owns. */
+#include "base/bits.h"
+#include "cli/image.h"
 #include "cli/vm_command.h"
-#include "manage/config.h"
+#include "cli/vm_options.h"
+#include "manage/event.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 struct create_options {
     const char *name;
-    struct run_options run; /* only to see whether they are right */
-    struct arguments kept;  /* texts that `run` points into */
+    const char *image;   /* what its disk begins as; NULL: it owns none */
+    uint64_t image_size; /* bytes; 0: the image's */
     json_t *config;
 };
 
@@ -26,48 +26,62 @@ static int set_name(void *target, const char *text, struct error *error)
     return vm_name_check("VM", text, error);
 }
 
-/* What `nacre start` sees to itself. */
-static bool is_reserved(const char *option)
+static int set_image(void *target, const char *text, struct error *error)
 {
-    static const char *const reserved[] = {"control", "name", "stats", NULL};
-    for (unsigned i = 0; reserved[i]; i++)
-        if (!strcmp(reserved[i], option))
-            return true;
-    return false;
+    ((struct create_options *)target)->image = text;
+    return 0;
 }
+
+static int set_image_size(void *target, const char *text, struct error *error)
+{
+    return size_parse("image-size", text, &((struct create_options *)target)->image_size, error);
+}
+
+static const struct option_spec option_table[] = {
+    {"image", "FILE", "give it a disk of its own that begins as this image, which stays as it is",
+     set_image, NULL},
+    {"image-size", "SIZE", "size of that disk (the image's)", set_image_size, NULL},
+    {0},
+};
 
 static int set_option(void *target, const struct option_spec *option, const char *text,
                       struct error *error)
 {
     struct create_options *create = target;
-    char bytes[24];
-    if (is_reserved(option->name))
-        return error_set(error, EINVAL, "--%s: is nothing that a VM keeps", option->name);
-    arguments_add(&create->kept, "%s", text ? text : "");
-    if (!arguments_complete(&create->kept))
-        return error_set(error, ENOMEM, "out of memory");
-    /* Some cut their text up. */
-    int result = option->set(&create->run, create->kept.words[create->kept.count - 1], error);
-    if (result)
-        return result;
-    if (!strcmp(option->name, "memory")) {
-        snprintf(bytes, sizeof(bytes), "%" PRIu64, create->run.vm.memory_size);
-        text = bytes;
-    }
-    return config_set(create->config, option->name, text, error);
+    bool ours = option >= option_table && option < option_table + ARRAY_SIZE(option_table);
+    return ours ? option->set(create, text, error)
+                : vm_options_set(create->config, option, text, error);
+}
+
+/* The disk is the first one, and what is booted from unless a kernel is given. */
+static int make_disk(const struct create_options *create, const struct state_directory *directory,
+                     struct error *error)
+{
+    char path[STATE_PATH_MAX];
+    state_directory_file(directory, STATE_DISK, path);
+    int result = image_create_overlay(path, create->image, create->image_size, error);
+    return result < 0 ? result : config_add_own_disk(create->config, path, create->image, error);
 }
 
 static int write_down(const struct create_options *create, struct error *error)
 {
     struct state_directory directory = {.fd = -1, .lock_fd = -1};
     int result = state_directory_create(&directory, create->name, error);
-    if (result == 0)
-        result = state_directory_lock(&directory, error);
-    if (result == 0) {
-        result = config_save(&directory, create->config, error);
-        if (result < 0)
-            state_directory_delete(&directory, NULL);
+    if (result < 0) {
+        state_directory_close(&directory);
+        return result;
     }
+    result = state_directory_lock(&directory, error);
+    if (result == 0 && create->image)
+        result = make_disk(create, &directory, error);
+    if (result == 0)
+        result = vm_options_check(create->config, error);
+    if (result == 0)
+        result = config_save(&directory, create->config, error);
+    if (result == 0)
+        event_record(&directory, "created");
+    else
+        state_directory_delete(&directory, NULL);
     state_directory_close(&directory);
     return result;
 }
@@ -75,17 +89,16 @@ static int write_down(const struct create_options *create, struct error *error)
 static int run(int argc, char **argv)
 {
     struct error error = {0};
-    struct create_options create = {.run = run_options_default(), .config = json_object()};
+    struct create_options create = {.config = json_object()};
     int result = options_parse(&command_create, &create, argc, argv, &error);
+    if (result == 0 && !create.image)
+        result = vm_options_check(create.config, &error);
     if (result == 0 && !create.name)
         result = error_set(&error, EINVAL, "the VM needs a name; see nacre create --help");
-    if (result == 0)
-        result = run_options_settle(&create.run, &error);
     if (result == 0) {
         config_complete(create.config);
         result = write_down(&create, &error);
     }
-    arguments_free(&create.kept);
     json_decref(create.config);
     return command_end(result, &error);
 }
@@ -93,10 +106,11 @@ static int run(int argc, char **argv)
 const struct command command_create = {
     .name = "create",
     .summary = "make a VM that can be started by its name",
-    .usage = "NAME --kernel FILE [OPTION...]",
-    .examples = "  nacre create web --kernel vmlinuz --initrd initrd.img --disk root.qcow2 \\\n"
-                "               --append \"root=/dev/vda console=ttyS0\" --cpus 2 --memory 1G\n",
-    .options = no_options,
+    .usage = "NAME [OPTION...]",
+    .examples = "  nacre create db --image debian.qcow2 --cpus 2 --memory 1G\n"
+                "  nacre create web --kernel vmlinuz --initrd initrd.img --disk root.qcow2 \\\n"
+                "               --append \"root=/dev/vda console=ttyS0\"\n",
+    .options = option_table,
     .run = run,
     .argument = set_name,
     .each = set_option,

@@ -38,6 +38,8 @@ struct image *image_open_word(const char *path, const char *format, bool read_on
                               struct error *error);
 /* Closes, tells what went wrong until then or there, and gives the exit code. */
 int image_end(struct image *image, int result, struct error *error);
+/* A qcow2 image that begins as another; size 0: that one's. -errno with *error. */
+int image_create_overlay(const char *path, const char *backing, uint64_t size, struct error *error);
 /* "qcow2" or "raw": what is asked for, or what the path ends in. */
 const char *image_format_for(const char *path, const char *format);
 

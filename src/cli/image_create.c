@@ -4,6 +4,7 @@
 #include "cli/image.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 static int set_backing(void *target, const char *text, struct error *error)
@@ -113,6 +114,17 @@ static int create(struct image_options *options, struct error *error)
     result = qcow2_create(path, qcow2, error);
     if (result < 0)
         unlink(path);
+    return result;
+}
+
+int image_create_overlay(const char *path, const char *backing, uint64_t size, struct error *error)
+{
+    struct image_options options = {.words = {path}, .word_count = 1};
+    char *absolute = realpath(backing, NULL);
+    options.create.backing = absolute ? absolute : backing;
+    options.create.size = size;
+    int result = create(&options, error);
+    free(absolute);
     return result;
 }
 

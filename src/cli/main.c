@@ -3,17 +3,38 @@
 
 #include <string.h>
 
-const struct command *const commands[] = {&command_run,     &command_create,
-                                          &command_start,   &command_stop,
-                                          &command_pause,   &command_resume,
-                                          &command_reset,   &command_screenshot,
-                                          &command_type,    &command_key,
-                                          &command_console, &command_list,
-                                          &command_delete,  &command_snapshot,
-                                          &command_restore, &command_clone,
-                                          &command_vmm,     &command_image,
-                                          &command_doctor,  &command_completion,
-                                          &command_manual,  NULL};
+/* A row each, so that two who add one do not meet. */
+/* clang-format off */
+const struct command *const commands[] = {
+    &command_run,
+    &command_create,
+    &command_start,
+    &command_stop,
+    &command_pause,
+    &command_resume,
+    &command_reset,
+    &command_set,
+    &command_show,
+    &command_screenshot,
+    &command_type,
+    &command_key,
+    &command_console,
+    &command_list,
+    &command_log,
+    &command_rename,
+    &command_delete,
+    &command_prune,
+    &command_snapshot,
+    &command_restore,
+    &command_clone,
+    &command_vmm,
+    &command_image,
+    &command_doctor,
+    &command_completion,
+    &command_manual,
+    NULL,
+};
+/* clang-format on */
 
 static void help(FILE *stream)
 {

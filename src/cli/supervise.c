@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 #include "cli/signals.h"
 #include "manage/config.h"
+#include "manage/event.h"
 #include "manage/snapshot.h"
 
 #include <errno.h>
@@ -59,14 +60,16 @@ static int boot(struct process *process, struct error *error)
         config->ready(config->opaque);
         return 0;
     }
+    char by[64];
+    event_own_name(by, sizeof(by));
     /* A clone gets its configuration with the snapshot. */
     int result = config->copy ? 0 : define(process, error);
     if (result < 0)
         return result;
     if (!config->restore)
-        return supervisor_boot(process->supervisor, NULL, booted, process, error);
-    return snapshot_restore(process->supervisor, config->restore, config->copy, NULL, booted,
-                            process, error);
+        return supervisor_boot(process->supervisor, by, booted, process, error);
+    return snapshot_restore(process->supervisor, config->restore, config->copy, by, booted, process,
+                            error);
 }
 
 static int prepare(struct process *process, struct error *error)

@@ -3,6 +3,7 @@
 #include "cli/vm_command.h"
 
 #include "api/client.h"
+#include "manage/config.h"
 
 #include <errno.h>
 
@@ -52,6 +53,19 @@ int vm_command_ask(const struct state_directory *directory, const char *method,
         return error_set(error, ESRCH, "VM %s: is not running; nacre start %s starts it",
                          directory->name, directory->name);
     return result < 0 ? error_prefix(error, "VM %s", directory->name) : 0;
+}
+
+int vm_command_info(const struct state_directory *directory, json_t **info, struct error *error)
+{
+    *info = NULL;
+    if (state_directory_owner(directory) &&
+        vm_command_ask(directory, "GET", "vm.info", NULL, info, error) == 0)
+        return 0;
+    json_t *config = config_load(directory, error);
+    if (!config)
+        return -EINVAL;
+    *info = json_pack("{s:o, s:s}", "config", config, "state", "Stopped");
+    return *info ? 0 : error_set(error, ENOMEM, "out of memory");
 }
 
 static int run_request(const struct command *command, int argc, char **argv, const char *endpoint)

@@ -29,6 +29,9 @@ int command_end(int result, const struct error *error);
 int vm_command_ask(const struct state_directory *directory, const char *method,
                    const char *endpoint, const json_t *body, json_t **reply, struct error *error);
 
+/* What vm.info says, or the same about a VM that is not running. json_decref() is due. -errno with
+ * *error. */
+int vm_command_info(const struct state_directory *directory, json_t **info, struct error *error);
 /* Ends the VM as if its power failed, and waits for the end of its process. -errno with *error. */
 int vm_stop_by_force(const struct state_directory *directory, struct error *error);
 

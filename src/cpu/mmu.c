@@ -134,8 +134,7 @@ static enum mmu_status target_write(struct vcpu *vcpu, const struct target *targ
         atomic_thread_fence(memory_order_seq_cst);
         if (likely(!(memory_page_flags(vcpu->memory, target->gpa) & MEMORY_PAGE_CODE)))
             return MMU_OK;
-        memory_code_changed(vcpu->memory, target->gpa);
-        return MMU_CODE;
+        return memory_code_hit(vcpu->memory, target->gpa, size) ? MMU_CODE : MMU_OK;
     }
     for (unsigned done = 0; done < size;) {
         unsigned piece = size - done < 8 ? size - done : 8;
@@ -268,12 +267,14 @@ void *mmu_hva_modify(struct vcpu *vcpu, uint64_t gva, unsigned size, enum mmu_mo
     return target.hva;
 }
 
-void mmu_code_written(struct vcpu *vcpu, uint64_t gva, unsigned size)
+enum mmu_status mmu_code_written(struct vcpu *vcpu, uint64_t gva, unsigned size)
 {
     struct mmu_translation translation;
     gva = wrap_linear(vcpu, gva, vcpu->mmu_mode);
-    if (mmu_inspect(vcpu, gva, &translation) && memory_is_ram(vcpu->memory, translation.gpa))
-        memory_note_write(vcpu->memory, translation.gpa, size);
+    if (!mmu_inspect(vcpu, gva, &translation) || !memory_is_ram(vcpu->memory, translation.gpa))
+        return MMU_OK;
+    atomic_thread_fence(memory_order_seq_cst); /* as in target_write() */
+    return memory_code_hit(vcpu->memory, translation.gpa, size) ? MMU_CODE : MMU_OK;
 }
 
 enum mmu_status mmu_fetch(struct vcpu *vcpu, uint64_t gva, uint64_t *gpa)

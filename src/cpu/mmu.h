@@ -71,11 +71,12 @@ void *mmu_hva(struct vcpu *vcpu, uint64_t gva, unsigned size, enum mmu_access ac
 /*
  * As mmu_hva for a read-modify-write: checks write permission, sets A and D, and returns the host
  * address even of a page with cached code; *status is then MMU_CODE and the caller must call
- * mmu_code_written(vcpu, gva, size) after storing. NULL with MMU_OK: MMIO, ROM or page crossing.
+ * mmu_code_written(vcpu, gva, size) after storing, which says MMU_CODE or MMU_OK. NULL with MMU_OK:
+ * MMIO, ROM or page crossing.
  */
 void *mmu_hva_modify(struct vcpu *vcpu, uint64_t gva, unsigned size, enum mmu_mode mode,
                      enum mmu_status *status);
-void mmu_code_written(struct vcpu *vcpu, uint64_t gva, unsigned size);
+enum mmu_status mmu_code_written(struct vcpu *vcpu, uint64_t gva, unsigned size);
 
 /* Instruction fetch: gpa of the byte at gva in *gpa. MMU_FAULT raises the fetch fault. */
 enum mmu_status mmu_fetch(struct vcpu *vcpu, uint64_t gva, uint64_t *gpa);
@@ -93,9 +94,12 @@ void mmu_flush_pcid(struct vcpu *vcpu, uint16_t pcid); /* INVPCID 0 and 1 */
  */
 bool mmu_protect_gpa(struct vcpu *vcpu, uint64_t gpa_page);
 
-/* Marks the RAM page of gpa as holding code and takes fast writes to it away from every vcpu.
- * Before the bytes are read. */
-void mmu_mark_code(struct vcpu *vcpu, uint64_t gpa);
+/*
+ * Notes that this vcpu's engine caches the code in [gpa, gpa + length), inside a RAM page, and
+ * takes fast writes to the page away from every vcpu. False: the bytes are not these any more, as
+ * another has written them meanwhile; they must not be cached.
+ */
+bool mmu_mark_code(struct vcpu *vcpu, uint64_t gpa, const void *bytes, unsigned length);
 
 /* After vcpu->cr3 has changed: keeps what the new PCID still has cached unless `flush` is asked
  * for. */

@@ -322,12 +322,14 @@ bool mmu_protect_gpa(struct vcpu *vcpu, uint64_t gpa_page)
     return dropped;
 }
 
-void mmu_mark_code(struct vcpu *vcpu, uint64_t gpa)
+bool mmu_mark_code(struct vcpu *vcpu, uint64_t gpa, const void *bytes, unsigned length)
 {
-    if (!memory_mark_code(vcpu->memory, gpa))
-        return;
-    mmu_protect_gpa(vcpu, gpa & PAGE_MASK);
-    for (unsigned i = 0; i < vcpu->group->count; i++)
-        if (vcpu->group->vcpus[i] != vcpu)
-            vcpu_post_code_page(vcpu->group->vcpus[i], gpa & PAGE_MASK);
+    if (memory_mark_code(vcpu->memory, gpa, length)) {
+        mmu_protect_gpa(vcpu, gpa & PAGE_MASK);
+        for (unsigned i = 0; i < vcpu->group->count; i++)
+            if (vcpu->group->vcpus[i] != vcpu)
+                vcpu_post_code_page(vcpu->group->vcpus[i], gpa & PAGE_MASK);
+    }
+    atomic_thread_fence(memory_order_seq_cst);
+    return !memcmp(vcpu->memory->base + gpa, bytes, length);
 }

@@ -140,6 +140,42 @@ int config_set(json_t *config, const char *option, const char *text, struct erro
     return set_other(config, option, text, error);
 }
 
+int config_drop(json_t *config, const char *option, struct error *error)
+{
+    int result = json_object_del(json_object_get(config, "options"), option);
+    for (unsigned i = 0; i < ARRAY_SIZE(fields); i++)
+        if (!strcmp(fields[i].option, option))
+            result = json_object_del(json_object_get(config, fields[i].object), fields[i].key);
+    for (unsigned i = 0; i < ARRAY_SIZE(lists); i++)
+        if (!strcmp(lists[i].option, option))
+            result = json_object_del(config, lists[i].array);
+    return result < 0 ? error_set(error, ENOENT, "--drop %s: it is not set", option) : 0;
+}
+
+int config_add_own_disk(json_t *config, const char *path, const char *origin, struct error *error)
+{
+    json_t *payload = member(config, "payload", json_object);
+    json_t *disks = member(config, lists[0].array, json_array);
+    if (!json_object_get(payload, "kernel") && !json_object_get(payload, "firmware"))
+        json_object_set_new(payload, "firmware", json_string("bios"));
+    if (json_array_insert_new(disks, 0, json_pack("{s:s}", lists[0].place, path)) < 0 ||
+        json_object_set_new(config, CONFIG_PARENT, path_value(origin)) < 0)
+        return out_of_memory(error);
+    return 0;
+}
+
+void config_move_disks(json_t *config, const char *from, const char *to)
+{
+    size_t index, length = strlen(from);
+    json_t *disk;
+    json_array_foreach(json_object_get(config, lists[0].array), index, disk)
+    {
+        const char *path = json_string_value(json_object_get(disk, lists[0].place));
+        if (path && !strncmp(path, from, length) && path[length] == '/')
+            json_object_set_new(disk, lists[0].place, json_sprintf("%s%s", to, path + length));
+    }
+}
+
 void config_complete(json_t *config)
 {
     json_t *cpus = member(config, "cpus", json_object);
@@ -239,7 +275,7 @@ static bool known(const char *key)
     for (unsigned i = 0; i < ARRAY_SIZE(tolerated); i++)
         if (!strcmp(tolerated[i], key))
             return true;
-    return !strcmp(key, "options");
+    return !strcmp(key, "options") || !strcmp(key, CONFIG_PARENT);
 }
 
 int config_arguments(const json_t *config, struct arguments *arguments, struct error *error)

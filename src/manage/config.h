@@ -18,6 +18,8 @@
 #include <stdint.h>
 
 /* Words of a command line, NULL-terminated. */
+#define CONFIG_PARENT "parent" /* what its disk began as: a file, or the VM it is a clone of */
+
 #define CONFIG_MEMORY_DEFAULT (UINT64_C(512) << 20) /* bytes */
 
 struct arguments {
@@ -34,6 +36,15 @@ void arguments_free(struct arguments *arguments);
 /* Sets or adds what `--option text` says (sizes in bytes); text NULL: the option takes none.
  * -errno with *error. */
 int config_set(json_t *config, const char *option, const char *text, struct error *error);
+
+/* Takes out what config_set() has put in. -ENOENT with *error. */
+int config_drop(json_t *config, const char *option, struct error *error);
+/* The disk that the VM owns becomes its first, and its origin is noted; without a kernel or
+ * firmware it is booted from. -ENOMEM with *error. */
+int config_add_own_disk(json_t *config, const char *path, const char *origin, struct error *error);
+
+/* Disks below one folder are below another now. */
+void config_move_disks(json_t *config, const char *from, const char *to);
 
 /* Adds the options of `nacre run` that make this machine. -EINVAL with *error: which field is
  * wrong. */

@@ -228,6 +228,20 @@ static int remove_content(int fd, unsigned levels, char stays[NAME_MAX + 1])
     return result;
 }
 
+int state_directory_rename(struct state_directory *directory, const char *name, struct error *error)
+{
+    struct state_directory renamed;
+    int result = set_path(&renamed, name, error);
+    if (result < 0)
+        return result;
+    if (renameat2(AT_FDCWD, directory->path, AT_FDCWD, renamed.path, RENAME_NOREPLACE) < 0)
+        return errno == EEXIST ? error_set(error, EEXIST, "VM %s: there is one already", name)
+                               : fail(directory, error);
+    memcpy(directory->name, renamed.name, sizeof(renamed.name));
+    memcpy(directory->path, renamed.path, sizeof(renamed.path));
+    return 0;
+}
+
 /* Snapshots are folders in a folder. */
 #define LEVELS_MAX 2
 

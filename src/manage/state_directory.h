@@ -5,6 +5,7 @@
  *   config.json   what the machine is made of
  *   api.sock      the API of the running VM
  *   events.log    who did what when; a JSON object a line
+ *   disk.qcow2    the disk that it owns, if any
  *   nacre.log     messages of its processes
  *   console.sock  the serial port of the running VM
  *   console.log   what the guest said there; the older half is console.log.old
@@ -29,6 +30,7 @@
 #define STATE_EVENTS "events.log"
 #define STATE_LOG    "nacre.log"
 #define STATE_SERIAL "console.sock"
+#define STATE_DISK   "disk.qcow2"
 #define STATE_SAID   "console.log"
 
 /* Room for the path of a file in one. */
@@ -63,6 +65,9 @@ void state_directory_file(const struct state_directory *directory, const char *f
 /* Replaces a file at once and for good: a crash leaves the old one or the new one. */
 int state_directory_write(const struct state_directory *directory, const char *file,
                           const char *text, struct error *error);
+/* Gives it another name. The lock must be held. -EEXIST, or another -errno with *error. */
+int state_directory_rename(struct state_directory *directory, const char *name,
+                           struct error *error);
 /* Removes all files, then the directory. The lock must be held. */
 int state_directory_delete(struct state_directory *directory, struct error *error);
 

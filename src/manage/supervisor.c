@@ -4,15 +4,14 @@
 #include "base/bits.h"
 #include "base/clock.h"
 #include "manage/config.h"
+#include "manage/event.h"
 #include "manage/machine.h"
 #include "manage/serial_hub.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #define FORCE_AFTER_NS (5 * NANOSECONDS_PER_SECOND) /* that a machine has to end by itself */
@@ -55,22 +54,13 @@ const char *vm_state_name(enum vm_state state)
 void supervisor_event(struct supervisor *supervisor, const char *event, json_t *properties,
                       const char *by)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    json_t *json = json_pack("{s:{s:I, s:I}, s:s, s:s, s:O*, s:s*}", "timestamp", "secs",
-                             (json_int_t)now.tv_sec, "nanos", (json_int_t)now.tv_nsec, "source",
-                             "vm", "event", event, "properties", properties, "by", by);
-    char *text = json_dumps(json, JSON_COMPACT), *line = NULL;
-    json_decref(json);
-    if (!text || asprintf(&line, "%s\n", text) < 0)
-        line = NULL;
+    char *line = event_line(event, properties, by);
     /* One write a line: lines stay whole. A full disk must not end a VM. */
     if (line && supervisor->events_fd >= 0 && write(supervisor->events_fd, line, strlen(line)) < 0)
-        log_message(supervisor->log, LOG_WARNING, "cannot write down: %s", text);
+        log_message(supervisor->log, LOG_WARNING, "cannot write down: %s", line);
     if (line && supervisor->listener)
         supervisor->listener(supervisor->listener_opaque, line);
     free(line);
-    free(text);
 }
 
 void supervisor_listen(struct supervisor *supervisor,
@@ -346,11 +336,7 @@ struct supervisor *supervisor_create(const struct state_directory *directory, st
         (struct supervisor){.directory = directory, .loop = loop, .log = log, .events_fd = -1};
     supervisor->force = loop_timer_create(loop, force, supervisor, error);
     if (directory)
-        supervisor->events_fd =
-            openat(directory->fd, STATE_EVENTS,
-                   O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (directory && supervisor->events_fd < 0)
-        error_set(error, errno, "%s/" STATE_EVENTS ": %s", directory->path, strerror(errno));
+        supervisor->events_fd = event_open(directory, error);
     if (supervisor->force && (!directory || supervisor->events_fd >= 0))
         return supervisor;
     supervisor_destroy(supervisor);

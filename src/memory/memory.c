@@ -11,6 +11,16 @@ static void *map_anonymous(uint64_t size, int protection)
     return mmap(NULL, size, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 }
 
+/* Of which next to nothing is ever touched. */
+static void *map_table(uint64_t size, struct error *error)
+{
+    void *table = map_anonymous(size, PROT_READ | PROT_WRITE);
+    if (table != MAP_FAILED)
+        return table;
+    error_set(error, errno, "guest memory: cannot map its page flags: %s", strerror(errno));
+    return NULL;
+}
+
 /* Lays RAM over a part of the reservation: from offset of an image, or zeroes. */
 static bool map_part(uint8_t *place, uint64_t size, int image, uint64_t offset)
 {
@@ -32,12 +42,10 @@ static int memory_map(struct memory *memory, int image, struct error *error)
         return error_set(error, errno, "guest memory: cannot map %llu MiB: %s; try less --memory",
                          (unsigned long long)((memory->low_size + memory->high_size) >> 20),
                          strerror(errno));
-    void *flags_map = map_anonymous(memory->end >> PAGE_SHIFT, PROT_READ | PROT_WRITE);
-    if (flags_map == MAP_FAILED)
-        return error_set(error, errno, "guest memory: cannot map its page flags: %s",
-                         strerror(errno));
-    memory->page_flags = flags_map;
-    return 0;
+    memory->page_flags = map_table(memory->end >> PAGE_SHIFT, error);
+    memory->code_bytes = map_table(memory->end / 8, error);
+    memory->code_misses = map_table((memory->end >> PAGE_SHIFT) * sizeof(uint32_t), error);
+    return memory->page_flags && memory->code_bytes && memory->code_misses ? 0 : -ENOMEM;
 }
 
 struct memory *memory_create(uint64_t size, struct error *error)
@@ -73,6 +81,10 @@ void memory_destroy(struct memory *memory)
         return;
     if (memory->page_flags)
         munmap((void *)memory->page_flags, memory->end >> PAGE_SHIFT);
+    if (memory->code_bytes)
+        munmap((void *)memory->code_bytes, memory->end / 8);
+    if (memory->code_misses)
+        munmap((void *)memory->code_misses, (memory->end >> PAGE_SHIFT) * sizeof(uint32_t));
     if (memory->base)
         munmap(memory->base, memory->end);
     free(memory);
@@ -134,28 +146,84 @@ int memory_clear(struct memory *memory, uint64_t gpa, uint64_t length)
     return 0;
 }
 
-bool memory_mark_code(struct memory *memory, uint64_t gpa)
+#define WORD_BITS 64
+
+/* Of the word's bits, those of bytes [gpa, gpa + length); the first byte lies in the word. */
+static uint64_t word_mask(uint64_t gpa, uint64_t length)
 {
-    return !(memory_set_page_flags(memory, gpa, MEMORY_PAGE_CODE) & MEMORY_PAGE_CODE);
+    unsigned first = gpa % WORD_BITS;
+    uint64_t mask = ~UINT64_C(0) << first;
+    return first + length < WORD_BITS ? mask & ~(~UINT64_C(0) << (first + length)) : mask;
+}
+
+bool memory_mark_code(struct memory *memory, uint64_t gpa, uint64_t length)
+{
+    for (uint64_t end = gpa + length, next; gpa < end; gpa = next) {
+        next = align_down(gpa, WORD_BITS) + WORD_BITS;
+        atomic_fetch_or(&memory->code_bytes[gpa / WORD_BITS], word_mask(gpa, end - gpa));
+    }
+    return !(memory_set_page_flags(memory, gpa - 1, MEMORY_PAGE_CODE) & MEMORY_PAGE_CODE);
 }
 
 void memory_code_changed(struct memory *memory, uint64_t gpa)
 {
+    /* Bits of code that somebody caches meanwhile may be lost; it is dropped with the rest. */
+    const uint64_t first = (gpa & PAGE_MASK) / WORD_BITS;
     atomic_fetch_and(&memory->page_flags[gpa >> PAGE_SHIFT], (uint8_t)~MEMORY_PAGE_CODE);
+    for (unsigned i = 0; i < PAGE_SIZE / WORD_BITS; i++)
+        atomic_store_explicit(&memory->code_bytes[first + i], 0, memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst);
     for (struct memory_observer *observer = memory->observers; observer; observer = observer->next)
         observer->code_written(observer->opaque, gpa & PAGE_MASK);
 }
 
+static bool code_overlaps(const struct memory *memory, uint64_t gpa, uint64_t length)
+{
+    uint64_t found = 0;
+    for (uint64_t end = gpa + length, next; gpa < end && !found; gpa = next) {
+        next = align_down(gpa, WORD_BITS) + WORD_BITS;
+        found = atomic_load(&memory->code_bytes[gpa / WORD_BITS]) & word_mask(gpa, end - gpa);
+    }
+    return found;
+}
+
+/* A page's misses: in the low bits how many since its code was dropped, above how often that was.
+ * Each time it takes twice as many. */
+#define MISSES_LEVEL_SHIFT 24
+#define MISSES_LEVEL_MAX   12
+#define MISSES_FIRST       16u
+
+static bool too_many_misses(struct memory *memory, uint64_t gpa)
+{
+    _Atomic uint32_t *misses = &memory->code_misses[gpa >> PAGE_SHIFT];
+    uint32_t value = atomic_fetch_add_explicit(misses, 1, memory_order_relaxed) + 1;
+    uint32_t level = value >> MISSES_LEVEL_SHIFT;
+    if ((value & (BIT(MISSES_LEVEL_SHIFT) - 1)) < MISSES_FIRST << level)
+        return false;
+    level += level < MISSES_LEVEL_MAX;
+    atomic_store_explicit(misses, level << MISSES_LEVEL_SHIFT, memory_order_relaxed);
+    return true;
+}
+
+bool memory_code_hit(struct memory *memory, uint64_t gpa, uint64_t length)
+{
+    if (!code_overlaps(memory, gpa, length) && !too_many_misses(memory, gpa))
+        return false;
+    memory_code_changed(memory, gpa);
+    return true;
+}
+
 void memory_note_write(struct memory *memory, uint64_t gpa, uint64_t length)
 {
-    if (!length)
-        return;
     /* The data must be visible before the flag is read: whoever sets the flag reads the bytes after
      * it. */
     atomic_thread_fence(memory_order_seq_cst);
-    for (uint64_t page = gpa & PAGE_MASK; page < gpa + length; page += PAGE_SIZE)
-        if (memory_page_flags(memory, page) & MEMORY_PAGE_CODE)
-            memory_code_changed(memory, page);
+    for (uint64_t end = gpa + length, next; gpa < end; gpa = next) {
+        next = (gpa & PAGE_MASK) + PAGE_SIZE;
+        uint64_t part = (next < end ? next : end) - gpa;
+        if (memory_page_flags(memory, gpa) & MEMORY_PAGE_CODE && code_overlaps(memory, gpa, part))
+            memory_code_changed(memory, gpa);
+    }
 }
 
 void memory_set_rom(struct memory *memory, uint64_t gpa, uint64_t length, bool rom)

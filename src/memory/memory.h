@@ -13,7 +13,9 @@
  * their help.
  *
  * Every RAM page has a flag byte; engines set MEMORY_PAGE_CODE on pages whose instructions they
- * have cached, and whoever writes such a page must say so with memory_note_write().
+ * have cached, and note which bytes those are. Whoever writes such a page must say so with
+ * memory_note_write(): a write beside the instructions harms nothing, as in firmware and boot
+ * loaders, which keep data between their code.
  */
 #ifndef NACRE_MEMORY_MEMORY_H
 #define NACRE_MEMORY_MEMORY_H
@@ -67,6 +69,8 @@ struct memory {
     uint64_t rom_size;                 /* bytes; 0: none */
     uint64_t end;                      /* first gpa past all RAM and ROM: size of the reservation */
     _Atomic uint8_t *page_flags;       /* one byte a page, indexed by gpa >> PAGE_SHIFT */
+    _Atomic uint64_t *code_bytes;      /* one bit a byte: an engine holds code of it */
+    _Atomic uint32_t *code_misses;     /* one count a page: see memory_code_hit() */
     struct memory_observer *observers; /* fixed before the first vcpu runs, as the next two */
     struct memory_window windows[MEMORY_WINDOWS_MAX];
     unsigned window_count;
@@ -121,12 +125,19 @@ static inline uint8_t memory_set_page_flags(struct memory *memory, uint64_t gpa,
     return (before & flags) == flags ? before : atomic_fetch_or(page, flags);
 }
 
-/* Sets MEMORY_PAGE_CODE on the RAM page of gpa; true when it was not set before. */
-bool memory_mark_code(struct memory *memory, uint64_t gpa);
+/* Notes that an engine holds code of [gpa, gpa + length), inside a RAM page; true when the page
+ * held none before. Then the bytes are to be read, once more. */
+bool memory_mark_code(struct memory *memory, uint64_t gpa, uint64_t length);
 
-/* Clears MEMORY_PAGE_CODE on the page and tells every observer. For engines whose own store found
- * the flag. */
+/* Drops all code of the page: tells every observer. */
 void memory_code_changed(struct memory *memory, uint64_t gpa);
+
+/*
+ * After a CPU's store inside a page with MEMORY_PAGE_CODE: true when code was dropped. A store
+ * beside the code drops it, too, when there have been many: the page may be used for data now, and
+ * stores to it are slow as long as it holds code.
+ */
+bool memory_code_hit(struct memory *memory, uint64_t gpa, uint64_t length);
 
 /* To be called after [gpa, gpa + length), all RAM, was written: drops code cached from it. */
 void memory_note_write(struct memory *memory, uint64_t gpa, uint64_t length);

@@ -49,6 +49,7 @@ int vm_smbios(const struct vm_config *config, const struct memory *memory, struc
         .cpu_name = config->model->brand,
         .cpu_signature = config->model->signature,
         .cpu_features = config->model->leaf1_edx,
+        .firmware = config->firmware.image,
     };
     return smbios_build(&smbios_config, memory, smbios, error);
 }

@@ -2,11 +2,12 @@
 """Firmware: a machine that starts at the reset vector, as a PC does."""
 
 import os
+import subprocess
 import tempfile
 import unittest
 
 from harness.firmware import grub_bios_disk, shown
-from harness.machine import ENGINES, EXIT_CONFIGURATION, Machine
+from harness.machine import CACHE, ENGINES, EXIT_CONFIGURATION, EXIT_POWER_OFF, Machine, NACRE, ROOT
 
 MENU = """
 set timeout=-1
@@ -14,6 +15,7 @@ menuentry "first of nacre" { echo first; sleep 100 }
 menuentry "start again" { reboot }
 """
 BOOT_SECONDS = 30
+DEBIAN_SECONDS = 300
 
 
 class Firmware(unittest.TestCase):
@@ -58,6 +60,31 @@ class Firmware(unittest.TestCase):
                 machine = self.run_machine("--firmware", image)
                 machine.expect(f"--firmware {image}.*{why}", 5)
                 self.assertEqual(machine.wait(), EXIT_CONFIGURATION)
+
+    def pc_disk(self):
+        """Debian as an installer leaves it, under an overlay that takes the writes."""
+        subprocess.run(["scripts/make-pc-image"], cwd=ROOT, check=True)
+        overlay = os.path.join(self.folder(), "disk.qcow2")
+        base = os.path.join(os.path.realpath(CACHE), "pc", "disk.img")
+        subprocess.run([NACRE, "image", "create", "--backing", base, overlay], check=True)
+        return overlay
+
+    def boot_debian(self, *arguments):
+        machine = self.run_machine("--memory", "1G", "--disk", self.pc_disk(), *arguments)
+        machine.expect("nacre-debian login:", DEBIAN_SECONDS)
+        machine.send("root\n")
+        machine.expect(r"root@nacre-debian:~# ", 60)
+        machine.run("stty -echo; bind 'set enable-bracketed-paste off'; dmesg --console-off", 60)
+        return machine
+
+    def test_debian_by_bios(self):
+        machine = self.boot_debian("--firmware", "bios", "--cpus", "2")
+        self.assertIn("/dev/vda3", machine.run("findmnt -no SOURCE /"))
+        self.assertIn("SeaBIOS", machine.run("cat /sys/class/dmi/id/bios_vendor; dmesg | grep DMI:"))
+        self.assertIn("NACREVM", machine.run("dmesg | grep ACPI:"))
+        self.assertIn("2", machine.run("nproc"))
+        machine.send("poweroff\n")
+        self.assertEqual(machine.wait(120), EXIT_POWER_OFF)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 import json
 import os
 import subprocess
+import time
 
 from machines import NACRE, SECONDS, SLEEP, Case
 
@@ -49,6 +50,12 @@ class Managed(Case):
     def listed(self):
         """Name: state, as nacre list says."""
         return {line.split()[0]: line.split()[1] for line in self.ok("list").splitlines()[1:]}
+
+    def wait_until(self, name, state):
+        deadline = time.monotonic() + SECONDS
+        while (seen := self.listed()[name]) != state:
+            self.assertLess(time.monotonic(), deadline, f"{seen}, not {state}")
+            time.sleep(0.05)
 
     def events(self, name):
         with open(self.path(name, "events.log")) as file:

@@ -18,12 +18,6 @@ class Life(Managed):
         with open(self.path(name, "lock")) as file:
             return int(file.read())
 
-    def wait_until(self, name, state):
-        deadline = time.monotonic() + SECONDS
-        while (seen := self.listed()[name]) != state:
-            self.assertLess(time.monotonic(), deadline, f"{seen}, not {state}")
-            time.sleep(0.05)
-
     def test_from_create_to_delete(self):
         self.create("web", "--cpus", "2")
         self.assertEqual(self.listed(), {"web": "Stopped"})
@@ -42,7 +36,7 @@ class Life(Managed):
         self.assertFalse(os.path.exists(self.path("web")))
         self.assertEqual(
             self.events("web"),
-            ["booting", "booted", "paused", "resumed", "rebooted", "ending", "shutdown"],
+            ["created", "booting", "booted", "paused", "resumed", "rebooted", "ending", "shutdown"],
         )
         self.ok("delete", "web")
         self.assertEqual(self.listed(), {})
@@ -108,6 +102,84 @@ class Life(Managed):
         os.remove(os.path.join(self.folder, "guest"))
         self.refused("guest: No such file", "start", "gone")
         self.assertEqual(self.listed(), {"gone": "Stopped"})
+
+
+class Upkeep(Managed):
+    """show, set, list, log, rename, prune; disks of one's own."""
+
+    def config(self, name):
+        with open(self.path(name, "config.json")) as file:
+            return json.load(file)
+
+    def test_set(self):
+        self.create("web", "--net", "user")
+        self.ok("set", "web", "--cpus", "3", "--memory", "32M", "--drop", "net", "--engine", "interpret")
+        config = self.config("web")
+        self.assertEqual((config["cpus"]["boot_vcpus"], config["memory"]["size"]), (3, 32 << 20))
+        self.assertNotIn("net", config)
+        self.assertEqual(config["options"], {"engine": "interpret"})
+        self.ok("start", "web")
+        self.assertIn("next start", self.ok("set", "web", "--cpus", "1"))
+        info = json.loads(self.ok("show", "web", "--json"))
+        self.assertEqual(info["config"]["cpus"]["boot_vcpus"], 3)
+        self.refused("not set", "set", "web", "--drop", "net")
+        self.refused("--cpus 99", "set", "web", "--cpus", "99")
+        self.refused("nothing to change", "set", "web")
+        self.assertEqual(self.config("web")["cpus"]["boot_vcpus"], 1)
+
+    def test_a_disk_of_its_own(self):
+        base = os.path.join(self.folder, "base.qcow2")
+        self.ok("image", "create", base, "8M")
+        self.create("db", "--image", base)
+        disk = self.path("db", "disk.qcow2")
+        self.assertEqual(self.config("db")["disks"], [{"path": disk}])
+        self.assertIn(base, self.ok("image", "info", disk))
+        self.assertIn(base, self.ok("list"))
+        self.ok("start", "db")
+        self.ok("stop", "db", "--force")
+        # Another stands on it: neither may go.
+        self.create("copy", "--image", disk)
+        self.refused("disk of VM copy is based on it", "delete", "db")
+        self.refused("disk of VM copy is based on it", "rename", "db", "other")
+        self.ok("delete", "copy")
+        self.ok("rename", "db", "store")
+        self.assertEqual(self.listed(), {"store": "Stopped"})
+        self.ok("start", "store")
+        self.refused("running it", "rename", "store", "db")
+        self.ok("stop", "store", "--force")
+        self.create("db")
+        self.refused("there is one already", "rename", "store", "db")
+
+    def test_an_image_that_is_not_there(self):
+        self.refused("nowhere.qcow2", "create", "db", "--image", "nowhere.qcow2")
+        self.assertEqual(self.listed(), {})
+
+    def test_log(self):
+        self.create("web", code=PANIC)
+        self.ok("start", "web")
+        self.wait_until("web", "Stopped")
+        lines = self.ok("log", "web").splitlines()
+        self.assertRegex(lines[0], r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d created by \w+ \(process \d+\)$")
+        self.assertRegex(lines[1], r" booting by \w+ \(process \d+\)$")
+        self.assertRegex(lines[-1], r" shutdown: the guest's kernel has panicked$")
+        self.assertIn("engine", self.ok("log", "web", "--messages"))
+
+    def test_prune(self):
+        self.create("old")
+        self.create("busy")
+        self.ok("start", "busy")
+        self.create("new")
+        past = time.time() - 40 * 86400
+        os.utime(self.path("old", "events.log"), (past, past))
+        os.utime(self.path("busy", "events.log"), (past, past))
+        self.assertRegex(self.ok("prune"), r"\Aold +unused 40d 0h .*\n1 unused for 30 days .*--delete")
+        self.assertRegex(self.ok("prune", "--delete"), r"\Aold .*deleted\n")
+        self.assertEqual(self.listed(), {"busy": "Running", "new": "Stopped"})
+
+    def test_list_for_programs(self):
+        self.create("web")
+        vms = json.loads(self.ok("list", "--json"))
+        self.assertEqual([(vm["name"], vm["state"]) for vm in vms], [("web", "Stopped")])
 
 
 class Console(Managed):

@@ -177,17 +177,53 @@ static void test_code_page(void **state)
     enum mmu_status status;
     uint64_t value = 5;
     assert_int_equal(mmu_write(bare->vcpu, GVA, &value, 8, MMU_SUPERVISOR), MMU_OK);
-    assert_true(memory_mark_code(bare->memory, PAGE));
+    assert_true(memory_mark_code(bare->memory, PAGE + 12, 3));
     assert_true(mmu_protect_gpa(bare->vcpu, PAGE)); /* the store above had cached a write entry */
+    assert_int_equal(mmu_write(bare->vcpu, GVA, &value, 8, MMU_SUPERVISOR), MMU_OK);
     assert_int_equal(mmu_write(bare->vcpu, GVA + 8, &value, 8, MMU_SUPERVISOR), MMU_CODE);
     assert_int_equal(bare_load(bare, PAGE + 8, 8), 5);
-    assert_true(memory_mark_code(bare->memory, PAGE));
+    assert_true(memory_mark_code(bare->memory, PAGE, 1));
     mmu_protect_gpa(bare->vcpu, PAGE);
     uint64_t *hva = mmu_hva_modify(bare->vcpu, GVA, 8, MMU_SUPERVISOR, &status);
     assert_non_null(hva);
     assert_int_equal(status, MMU_CODE);
-    mmu_code_written(bare->vcpu, GVA, 8);
+    assert_int_equal(mmu_code_written(bare->vcpu, GVA, 8), MMU_CODE);
     assert_false(memory_page_flags(bare->memory, PAGE) & MEMORY_PAGE_CODE);
+}
+
+/* Firmware keeps data beside its code. */
+static void test_stores_beside_code_keep_it(void **state)
+{
+    struct bare *bare = start(state);
+    const uint64_t code = PAGE + 0x3f; /* from one word of bits into the next */
+    const uint64_t value = 0;
+    memory_mark_code(bare->memory, code, 0x42);
+    assert_int_equal(mmu_write(bare->vcpu, GVA + 0x37, &value, 8, MMU_SUPERVISOR), MMU_OK);
+    assert_int_equal(mmu_write(bare->vcpu, GVA + 0x81, &value, 8, MMU_SUPERVISOR), MMU_OK);
+    memory_note_write(bare->memory, PAGE, 0x3f);
+    memory_note_write(bare->memory, PAGE + 0x81, PAGE_SIZE);
+    assert_true(memory_page_flags(bare->memory, PAGE) & MEMORY_PAGE_CODE);
+    assert_int_equal(mmu_write(bare->vcpu, GVA + 0x80, &value, 1, MMU_SUPERVISOR), MMU_CODE);
+    assert_false(memory_page_flags(bare->memory, PAGE) & MEMORY_PAGE_CODE);
+    memory_mark_code(bare->memory, code, 0x42);
+    memory_note_write(bare->memory, PAGE + 0x38, 8);
+    assert_false(memory_page_flags(bare->memory, PAGE) & MEMORY_PAGE_CODE);
+}
+
+/* A page that held code once must not stay slow to write for ever; one that holds both may. */
+static void test_many_stores_beside_code_drop_it(void **state)
+{
+    struct bare *bare = start(state);
+    const uint64_t value = 0;
+    unsigned last = 0;
+    for (unsigned round = 0; round < 4; round++) {
+        unsigned stores = 1;
+        memory_mark_code(bare->memory, PAGE, 1);
+        while (mmu_write(bare->vcpu, GVA + 8, &value, 8, MMU_SUPERVISOR) != MMU_CODE)
+            assert_in_range(++stores, 1, 1000);
+        assert_true(stores > last);
+        last = stores;
+    }
 }
 
 static void test_non_canonical(void **state)
@@ -257,11 +293,18 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, bare_setup, bare_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_crossing),  TEST(test_crossing_faults),
-        TEST(test_mmio),      TEST(test_nothing_there),
-        TEST(test_rom),       TEST(test_apic_page),
-        TEST(test_code_page), TEST(test_non_canonical),
-        TEST(test_wrap),      TEST(test_data_breakpoints),
+        TEST(test_crossing),
+        TEST(test_crossing_faults),
+        TEST(test_mmio),
+        TEST(test_nothing_there),
+        TEST(test_rom),
+        TEST(test_apic_page),
+        TEST(test_code_page),
+        TEST(test_stores_beside_code_keep_it),
+        TEST(test_many_stores_beside_code_drop_it),
+        TEST(test_non_canonical),
+        TEST(test_wrap),
+        TEST(test_data_breakpoints),
     };
     return cmocka_run_group_tests_name("access", tests, NULL, NULL);
 }

@@ -74,8 +74,6 @@ static bool fetch_second_page(struct vcpu *vcpu, uint64_t linear, struct fetch *
     uint64_t gpa;
     if (mmu_fetch(vcpu, linear + fetch->in_page, &gpa) == MMU_FAULT)
         return false;
-    if (memory_is_ram(vcpu->memory, gpa))
-        mmu_mark_code(vcpu, gpa);
     fetch_bytes(vcpu, gpa, fetch->bytes + fetch->in_page, INSTRUCTION_MAX - fetch->in_page);
     fetch->available = INSTRUCTION_MAX;
     fetch->second_page = gpa & PAGE_MASK;
@@ -250,6 +248,19 @@ bool interpret_prepare(struct vcpu *vcpu, uint32_t code_mode, const uint8_t *byt
     return true;
 }
 
+/* Says that a block's bytes are cached. False: they must not be, as a part is not RAM or has
+ * changed by now. */
+static bool mark_code(struct vcpu *vcpu, uint64_t gpa, uint64_t second_page, const uint8_t *bytes,
+                      unsigned length)
+{
+    unsigned room = (unsigned)(PAGE_SIZE - (gpa & (PAGE_SIZE - 1)));
+    unsigned first = length < room ? length : room;
+    if (length > room && (!memory_is_ram(vcpu->memory, second_page) ||
+                          !mmu_mark_code(vcpu, second_page, bytes + first, length - first)))
+        return false;
+    return mmu_mark_code(vcpu, gpa, bytes, first);
+}
+
 struct block *block_decode(struct vcpu *vcpu, uint64_t rip, uint64_t gpa, uint32_t code_mode)
 {
     struct interpreter *interpreter = interpreter_of(vcpu);
@@ -257,6 +268,7 @@ struct block *block_decode(struct vcpu *vcpu, uint64_t rip, uint64_t gpa, uint32
     bool ram = memory_is_ram(vcpu->memory, gpa);
     unsigned limit = ram && !(code_mode & CODE_MODE_STEP) ? BLOCK_OPS_MAX : 1;
     struct op ops[BLOCK_OPS_MAX + 1];
+    uint8_t bytes[BLOCK_OPS_MAX * INSTRUCTION_MAX];
     struct fetch fetch;
     struct selection selection = {.vcpu = vcpu, .code_mode = code_mode};
     unsigned count = 0, offset = 0;
@@ -265,8 +277,6 @@ struct block *block_decode(struct vcpu *vcpu, uint64_t rip, uint64_t gpa, uint32
         block_drop_all(interpreter);
         vector_code_reset(vcpu);
     }
-    if (ram)
-        mmu_mark_code(vcpu, gpa);
     while (count < limit && !selection.ends_block) {
         if (offset && !((gpa + offset) & (PAGE_SIZE - 1)))
             break;
@@ -284,11 +294,12 @@ struct block *block_decode(struct vcpu *vcpu, uint64_t rip, uint64_t gpa, uint32
             decode_one(&selection, decoder, &fetch, offset);
             limit = 1;
         }
+        memcpy(bytes + offset, fetch.bytes, ops[count].length);
         offset += ops[count].length;
         count++;
     }
     finish_ops(ops, count);
-    if (ram && memory_is_ram(vcpu->memory, second_page == NO_SECOND_PAGE ? gpa : second_page)) {
+    if (ram && mark_code(vcpu, gpa, second_page, bytes, offset)) {
         struct block *block = block_add(interpreter, gpa, second_page, code_mode, ops, count);
         if (block)
             return block;

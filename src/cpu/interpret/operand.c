@@ -32,8 +32,7 @@ enum mmu_status modify_end_slow(struct vcpu *vcpu, struct modify *modify, unsign
 {
     if (modify->pointer == modify->bounce)
         return mmu_write(vcpu, modify->gva, modify->bounce, size, vcpu->mmu_mode);
-    mmu_code_written(vcpu, modify->gva, size);
-    return MMU_CODE;
+    return mmu_code_written(vcpu, modify->gva, size);
 }
 
 int selection_register(ZydisRegister name)

@@ -68,15 +68,25 @@ static unsigned read_code(struct vcpu *vcpu, uint64_t gpa, uint64_t second_page)
 {
     struct scan *scan = vcpu->translate.shared->scan;
     unsigned offset = gpa & (PAGE_SIZE - 1), size = (unsigned)PAGE_SIZE - offset;
-    mmu_mark_code(vcpu, gpa);
     if (memory_read(vcpu->memory, gpa, scan->bytes + offset, size) < 0)
         return 0;
     if (second_page == NO_PAGE)
         return size;
-    mmu_mark_code(vcpu, second_page);
     return memory_read(vcpu->memory, second_page, scan->bytes + PAGE_SIZE, INSTRUCTION_MAX) < 0
                ? 0
                : size + INSTRUCTION_MAX;
+}
+
+/* Says that the instructions of the scan are cached. False: their bytes have changed by now. */
+static bool mark_code(struct vcpu *vcpu, uint64_t gpa, uint64_t second_page)
+{
+    const struct scan *scan = vcpu->translate.shared->scan;
+    unsigned start = gpa & (PAGE_SIZE - 1);
+    unsigned end = (unsigned)instruction_end(&scan->instructions[scan->count - 1]);
+    unsigned in_page = end < PAGE_SIZE ? end : (unsigned)PAGE_SIZE;
+    return mmu_mark_code(vcpu, gpa, scan->bytes + start, in_page - start) &&
+           (end == in_page ||
+            mmu_mark_code(vcpu, second_page, scan->bytes + PAGE_SIZE, end - in_page));
 }
 
 /* Scans and translates what is at gpa. NULL: the interpreter's. Lock held. */
@@ -97,6 +107,8 @@ static struct translation *translate(struct vcpu *vcpu, uint64_t gpa, uint64_t s
     if (second_page != NO_PAGE)
         limit = 1;
     if (!available || !scan_run(scan, vcpu->model, mode, gpa & (PAGE_SIZE - 1), available, limit))
+        return NULL;
+    if (!mark_code(vcpu, gpa, second_page))
         return NULL;
     return build_translation(translator, vcpu, gpa, second_page, mode);
 }
