@@ -9,15 +9,15 @@
 #include "memory/memory.h"
 
 /* How the boot processor starts. The machine puts this into the vcpu. */
-enum boot_protocol { BOOT_LINUX64, BOOT_PVH };
+enum boot_protocol { BOOT_LINUX64, BOOT_LINUX32, BOOT_PVH };
 
 struct boot_entry {
     enum boot_protocol protocol;
     uint64_t rip;
     uint64_t rbx;      /* PVH: start info */
     uint64_t rsi;      /* Linux: boot_params */
-    uint64_t cr3;      /* Linux: identity-mapped page tables built in guest memory */
-    uint64_t gdt_base; /* flat GDT built in guest memory; selectors 0x10 code, 0x18 data */
+    uint64_t cr3;      /* 64-bit Linux: identity-mapped page tables built in guest memory */
+    uint64_t gdt_base; /* Linux: flat GDT built in guest memory; selectors 0x10 code, 0x18 data */
     uint16_t gdt_limit;
 };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Linux bzImage by its 64-bit entry point: Linux Documentation/arch/x86/boot.rst and zero-page.rst.
+/* Linux bzImage by its 64-bit or 32-bit entry point: Linux Documentation/arch/x86/boot.rst and
+ * zero-page.rst.
  */
 #include "boot/bzimage.h"
 
@@ -43,7 +44,8 @@ enum {
 };
 
 #define MAGIC           0x53726448u /* "HdrS" */
-#define PROTOCOL_64BIT  0x20c
+#define PROTOCOL_OLDEST 0x20c
+#define ENTRY_64BIT     0x200 /* from where the kernel is loaded; the 32-bit entry is there */
 #define XLOAD_KERNEL_64 BIT(0)
 #define LOADED_HIGH     BIT(0)
 #define LOADER_UNKNOWN  0xff
@@ -87,13 +89,21 @@ static void fill_screen_info(uint8_t *params)
     params[PARAMS_VIDEO_POINTS] = 16;
 }
 
-/* Page tables that map the first 4 GiB one to one with 2M pages, and the flat GDT of the boot
- * protocol. */
-static int write_entry_state(struct memory *memory, struct error *error)
+static int too_little_memory(struct error *error)
 {
-    const uint64_t gdt[] = {0, 0, UINT64_C(0x00af9b000000ffff), UINT64_C(0x00cf93000000ffff)};
+    return error_set(error, EINVAL, "--memory: too little to boot a kernel");
+}
+
+/* The flat GDT of the boot protocol, and for 64-bit code page tables that map the first 4 GiB one
+ * to one with 2M pages. */
+static int write_entry_state(struct memory *memory, bool wide, struct error *error)
+{
+    const uint64_t code = wide ? UINT64_C(0x00af9b000000ffff) : UINT64_C(0x00cf9b000000ffff);
+    const uint64_t gdt[] = {0, 0, code, UINT64_C(0x00cf93000000ffff)};
     uint64_t table[512];
-    int result = 0;
+    int result = memory_write(memory, BOOT_GDT, gdt, sizeof(gdt));
+    if (!wide)
+        return result ? too_little_memory(error) : 0;
     memset(table, 0, sizeof(table));
     table[0] = (BOOT_PAGE_TABLES + PAGE_SIZE) | 3;
     result |= memory_write(memory, BOOT_PAGE_TABLES, table, sizeof(table));
@@ -106,19 +116,22 @@ static int write_entry_state(struct memory *memory, struct error *error)
         result |= memory_write(memory, BOOT_PAGE_TABLES + (2 + directory) * PAGE_SIZE, table,
                                sizeof(table));
     }
-    result |= memory_write(memory, BOOT_GDT, gdt, sizeof(gdt));
-    return result ? error_set(error, EINVAL, "--memory: too little to boot a kernel") : 0;
+    return result ? too_little_memory(error) : 0;
+}
+
+static bool has_64bit_entry(const struct file_view *kernel)
+{
+    return load_le(kernel->bytes + XLOAD_FLAGS, 2) & XLOAD_KERNEL_64;
 }
 
 static int check_header(const struct boot_options *options, const struct file_view *kernel,
                         uint64_t *setup_size, struct error *error)
 {
     const uint8_t *header = kernel->bytes;
-    if (load_le(header + PROTOCOL, 2) < PROTOCOL_64BIT ||
-        !(load_le(header + XLOAD_FLAGS, 2) & XLOAD_KERNEL_64))
+    if (load_le(header + PROTOCOL, 2) < PROTOCOL_OLDEST)
         return error_set(error, ENOEXEC,
-                         "--kernel %s: has no 64-bit entry point (boot protocol %x.%02x); use an "
-                         "x86-64 kernel",
+                         "--kernel %s: is too old for direct boot (boot protocol %x.%02x); use "
+                         "Linux 3.8 or later, or --firmware bios",
                          options->kernel, header[PROTOCOL + 1], header[PROTOCOL]);
     unsigned sectors = header[SETUP_SECTS] ? header[SETUP_SECTS] : 4;
     *setup_size = (sectors + 1) * 512u;
@@ -162,6 +175,7 @@ int bzimage_load(const struct boot_options *options, const struct file_view *ker
 {
     uint8_t params[PARAMS_SIZE] = {0};
     uint64_t setup_size = 0;
+    bool wide = has_64bit_entry(kernel);
     int result = check_header(options, kernel, &setup_size, error);
     if (result < 0)
         return result;
@@ -184,16 +198,16 @@ int bzimage_load(const struct boot_options *options, const struct file_view *ker
     fill_e820(params, memory);
     if (options->text_screen)
         fill_screen_info(params);
-    result = write_entry_state(memory, error);
+    result = write_entry_state(memory, wide, error);
     if (result < 0)
         return result;
     memory_write(memory, BOOT_COMMAND_LINE, options->command_line,
                  strlen(options->command_line) + 1);
     memory_write(memory, BOOT_PARAMS, params, sizeof(params));
-    *entry = (struct boot_entry){.protocol = BOOT_LINUX64,
-                                 .rip = address + 0x200,
+    *entry = (struct boot_entry){.protocol = wide ? BOOT_LINUX64 : BOOT_LINUX32,
+                                 .rip = address + (wide ? ENTRY_64BIT : 0),
                                  .rsi = BOOT_PARAMS,
-                                 .cr3 = BOOT_PAGE_TABLES,
+                                 .cr3 = wide ? BOOT_PAGE_TABLES : 0,
                                  .gdt_base = BOOT_GDT,
                                  .gdt_limit = 4 * 8 - 1};
     return 0;

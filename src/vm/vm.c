@@ -70,20 +70,20 @@ static struct segment flat(uint16_t selector, uint16_t more)
 /* The state in which the boot protocol hands over. */
 static void enter_kernel(struct vcpu *vcpu, const struct boot_entry *entry)
 {
-    bool long_mode = entry->protocol == BOOT_LINUX64;
-    uint16_t data = long_mode ? 0x18 : 0x10;
+    bool long_mode = entry->protocol == BOOT_LINUX64, is_linux = entry->protocol != BOOT_PVH;
     vcpu->segments[SEG_CS] =
-        flat(long_mode ? 0x10 : 0x08, SEGMENT_CODE | (long_mode ? SEGMENT_LONG : SEGMENT_BIG));
+        flat(is_linux ? 0x10 : 0x08, SEGMENT_CODE | (long_mode ? SEGMENT_LONG : SEGMENT_BIG));
     for (unsigned i = 0; i < SEG_COUNT; i++)
         if (i != SEG_CS)
-            vcpu->segments[i] = flat(data, SEGMENT_BIG);
+            vcpu->segments[i] = flat(is_linux ? 0x18 : 0x10, SEGMENT_BIG);
     vcpu->cr0 = CR0_PE | CR0_ET | (long_mode ? CR0_PG : 0);
     if (long_mode) {
         vcpu->cr3 = entry->cr3;
         vcpu->cr4 = CR4_PAE;
         vcpu->efer = EFER_LME | EFER_LMA;
-        vcpu->gdtr = (struct descriptor_table){entry->gdt_base, entry->gdt_limit};
     }
+    if (is_linux)
+        vcpu->gdtr = (struct descriptor_table){entry->gdt_base, entry->gdt_limit};
     vcpu->idtr = (struct descriptor_table){0};
     vcpu->rip = entry->rip;
     vcpu->registers[GPR_RBX] = entry->rbx;

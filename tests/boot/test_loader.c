@@ -143,6 +143,29 @@ static void test_hostile_elf_fields_are_refused(void **state)
     assert_refused(&image, sizeof(image), *state);
 }
 
+/* By the entry point that the header names. */
+static void test_good_bzimages_are_placed(void **state)
+{
+    uint8_t bytes[KIB(8)] = {0};
+    memset(bytes + 2 * 512, 0x5a, sizeof(bytes) - 2 * 512);
+    store_le(bytes + 0x1fe, 0xaa55, 2);
+    memcpy(bytes + 0x202, "HdrS", 4);
+    store_le(bytes + 0x206, 0x20f, 2);
+    bytes[0x1f1] = 1;
+    store_le(bytes + 0x258, LOAD, 8);
+    for (unsigned wide = 0; wide < 2; wide++) {
+        struct boot_entry entry;
+        struct error error = {0};
+        store_le(bytes + 0x236, wide, 2);
+        assert_int_equal(load(bytes, sizeof(bytes), *state, &entry, &error), 0);
+        assert_int_equal(entry.protocol, wide ? BOOT_LINUX64 : BOOT_LINUX32);
+        assert_int_equal(entry.rip, LOAD + (wide ? 0x200 : 0));
+        assert_memory_equal(memory_hva(*state, LOAD, KIB(7)), bytes + 2 * 512, KIB(7));
+        uint64_t code = load_le(memory_hva(*state, entry.gdt_base + 0x10, 8), 8);
+        assert_int_equal(code >> 53 & 3, wide ? 1 : 2); /* L, D */
+    }
+}
+
 /* A bzImage's header with nothing behind it, and with fields that lead out of memory. */
 static void test_hostile_bzimages_are_refused(void **state)
 {
@@ -153,7 +176,7 @@ static void test_hostile_bzimages_are_refused(void **state)
         assert_refused(bytes, length, *state);
     assert_refused(bytes, sizeof(bytes), *state); /* boot protocol 0.00 */
     store_le(bytes + 0x206, 0x20f, 2);
-    assert_refused(bytes, sizeof(bytes), *state); /* no 64-bit entry */
+    assert_refused(bytes, sizeof(bytes), *state); /* loads below 1 MiB */
     store_le(bytes + 0x236, 1, 2);
     bytes[0x1f1] = 200;
     assert_refused(bytes, sizeof(bytes), *state); /* setup longer than the file */
@@ -180,6 +203,7 @@ int main(void)
         CASE(test_good_elf_is_placed),
         CASE(test_every_shorter_elf_is_refused),
         CASE(test_hostile_elf_fields_are_refused),
+        CASE(test_good_bzimages_are_placed),
         CASE(test_hostile_bzimages_are_refused),
         CASE(test_other_files_are_refused),
     };

@@ -122,10 +122,10 @@ class Machine:
                 pass
 
 
-def linux_arguments(*more, append="", cpus=1, memory="512M", initrd=INITRAMFS):
-    """`nacre run` for the cloud kernel with the small initramfs and its console on our pipes."""
+def linux_arguments(*more, append="", cpus=1, memory="512M", kernel=KERNEL, initrd=INITRAMFS):
+    """`nacre run` for a kernel (the cloud kernel) with the small initramfs and its console on our pipes."""
     return [
-        "run", "--kernel", KERNEL, "--initrd", initrd, "--serial", "stdio",
+        "run", "--kernel", kernel, "--initrd", initrd, "--serial", "stdio",
         "--cpus", str(cpus), "--memory", memory,
         "--append", f"console=ttyS0 panic=-1 {append}".strip(), *more,
     ]  # fmt: skip
