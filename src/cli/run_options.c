@@ -350,7 +350,7 @@ const struct option_spec run_option_table[] = {
      set_disk, NULL},
     {"net", "KIND[,SETTING...]",
      "network card: user (NAT; hostfwd=tcp:127.0.0.1:2222-:22, restrict=on, network=, dns=, "
-     "domain=, hostname=) or tap[=NAME] (bridge=); with all kinds mac=",
+     "domain=, hostname=), tap[=NAME] (bridge=), switch=NAME; with all kinds mac=",
      set_net, NULL},
     {"serial", "WHERE", "first serial port (ttyS0): " CONSOLE_SYNTAX " (stdio)", set_serial,
      console_word},

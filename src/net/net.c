@@ -8,6 +8,7 @@
 #include "base/bits.h"
 #include "base/settings.h"
 #include "net/process.h"
+#include "net/switch.h"
 #include "net/tap.h"
 #include "net/user.h"
 
@@ -19,6 +20,7 @@
 static const struct frame_kind kinds[] = {
     {"user", true, user_open},
     {"tap", false, tap_open},
+    {"switch", false, switch_open},
 };
 
 static int set_mac(void *target, char *value, struct error *error)

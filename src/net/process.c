@@ -17,6 +17,20 @@
 #define BATCH_MAX 64 /* frames until the loop's other work gets its turn */
 #define CHILD_FD  3  /* the child's end: all it has besides the standard three */
 
+int process_keep_only(int fd, bool keep_stderr)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    dup2(null, STDIN_FILENO);
+    dup2(null, STDOUT_FILENO);
+    if (!keep_stderr)
+        dup2(null, STDERR_FILENO);
+    if (fd != CHILD_FD)
+        dup2(fd, CHILD_FD);
+    fcntl(CHILD_FD, F_SETFD, FD_CLOEXEC);
+    close_range(CHILD_FD + 1, ~0u, 0);
+    return CHILD_FD;
+}
+
 /* --- the back end's process --- */
 
 struct child {
@@ -50,24 +64,13 @@ static void child_ready(void *opaque, uint32_t events)
     }
 }
 
-/* Keeps nothing of the machine's but the socket and where messages go. */
-static void child_close_descriptors(int fd)
-{
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    dup2(null, STDIN_FILENO);
-    dup2(null, STDOUT_FILENO);
-    dup2(fd, CHILD_FD);
-    fcntl(CHILD_FD, F_SETFD, FD_CLOEXEC);
-    close_range(CHILD_FD + 1, ~0u, 0);
-}
-
 static void child_run(int fd, const struct frame_kind *kind, char *settings,
                       const struct thread_guard *guard)
 {
     struct child child = {0};
     struct error error = {0};
     prctl(PR_SET_NAME, "nacre-net");
-    child_close_descriptors(fd);
+    process_keep_only(fd, true);
     child.loop = loop_create(&error);
     const struct frame_host host = {.loop = child.loop};
     if (child.loop)
