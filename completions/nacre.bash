@@ -49,6 +49,7 @@ _nacre()
         clone) words='--tag --help' ;;
         vmm) words='--api-socket --help' ;;
         image) words='create info check map convert resize commit rebase snapshot --format --backing --backing-format --cluster-size --refcount-bits --lazy-refcounts --qcow2-version --replace --format --format --repair --format --format --target-format --replace --quiet --format --shrink --format --quiet --format --backing --backing-format --unsafe --quiet --help'; files=-f ;;
+        network) words='create list delete --nat --bridge --address --uplink --help'; files=-f ;;
         doctor) words='--help' ;;
         completion) words='--help' ;;
         manual) words='--help' ;;

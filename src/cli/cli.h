@@ -70,6 +70,8 @@ extern const struct command command_vmm;
 extern const struct command command_doctor;
 extern const struct command command_completion;
 extern const struct command command_image;
+extern const struct command command_network, command_network_create, command_network_list,
+    command_network_delete;
 extern const struct command command_manual;
 /* Every command, NULL-terminated. */
 extern const struct command *const commands[];
@@ -84,6 +86,8 @@ extern const struct option_spec no_options[];
 int options_parse(const struct command *command, void *target, int argc, char **argv,
                   struct error *error);
 void command_help(const struct command *command, FILE *stream);
+/* For a command with parts: runs the one that argv[0] names. Returns its exit code. */
+int command_run_part(const struct command *command, int argc, char **argv);
 
 /* "512M", "2G", "1048576"; suffixes K, M, G, T. option: what to name in the error. */
 int size_parse(const char *option, const char *text, uint64_t *bytes, struct error *error);

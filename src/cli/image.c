@@ -16,17 +16,7 @@ static const struct command *const parts[] = {
 
 static int run(int argc, char **argv)
 {
-    const char *word = argc > 0 ? argv[0] : "--help";
-    size_t prefix = strlen("image ");
-    for (unsigned i = 0; parts[i]; i++)
-        if (!strcmp(parts[i]->name + prefix, word))
-            return parts[i]->run(argc - 1, argv + 1);
-    if (!strcmp(word, "--help") || !strcmp(word, "-h")) {
-        command_help(&command_image, argc > 0 ? stdout : stderr);
-        return argc > 0 ? EXIT_CODE_OK : EXIT_CODE_CONFIGURATION;
-    }
-    fprintf(stderr, "nacre: image %s: unknown command; see nacre image --help\n", word);
-    return EXIT_CODE_CONFIGURATION;
+    return command_run_part(&command_image, argc, argv);
 }
 
 const struct command command_image = {

@@ -29,6 +29,7 @@ const struct command *const commands[] = {
     &command_clone,
     &command_vmm,
     &command_image,
+    &command_network,
     &command_doctor,
     &command_completion,
     &command_manual,

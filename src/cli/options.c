@@ -104,6 +104,22 @@ int options_parse(const struct command *command, void *target, int argc, char **
     return 0;
 }
 
+int command_run_part(const struct command *command, int argc, char **argv)
+{
+    const char *word = argc > 0 ? argv[0] : "--help";
+    size_t prefix = strlen(command->name) + 1;
+    for (unsigned i = 0; command->parts[i]; i++)
+        if (!strcmp(command->parts[i]->name + prefix, word))
+            return command->parts[i]->run(argc - 1, argv + 1);
+    if (!strcmp(word, "--help") || !strcmp(word, "-h")) {
+        command_help(command, argc > 0 ? stdout : stderr);
+        return argc > 0 ? EXIT_CODE_OK : EXIT_CODE_CONFIGURATION;
+    }
+    fprintf(stderr, "nacre: %s %s: unknown command; see nacre %s --help\n", command->name, word,
+            command->name);
+    return EXIT_CODE_CONFIGURATION;
+}
+
 void command_help(const struct command *command, FILE *stream)
 {
     fprintf(stream, "nacre %s - %s\n\nUsage: nacre %s %s\n", command->name, command->summary,

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks of guests, seen by real clients: taps, bridges, `nacre network`, switches, the user-mode NAT's settings."""
+
+import os
+import subprocess
+import tempfile
+import unittest
+
+from harness.machine import EXIT_POWER_OFF, Machine, NACRE, linux_arguments
+from harness.namespace import Namespace, needs_root
+
+PROMPT_SECONDS = 60
+READY = "init: re''ady"
+
+
+class Networks(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="nacre-")
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        os.environ["NACRE_RUNTIME"] = os.path.join(self.folder, "run")
+        self.addCleanup(os.environ.pop, "NACRE_RUNTIME")
+
+    def start(self, *nets, namespace=None, address=None, **options):
+        append = "quiet nacre.batch" + (f" nacre.address={address}" if address else "")
+        arguments = linux_arguments(*(word for net in nets for word in ("--net", net)), append=append, **options)
+        if namespace:
+            machine = Machine([*namespace.inside[1:], NACRE, *arguments], namespace.inside[0])
+        else:
+            machine = Machine(arguments)
+        self.addCleanup(machine.close)
+        machine.send(f"echo {READY}\n")
+        return machine
+
+    def wait_for(self, *machines):
+        for machine in machines:
+            machine.expect(READY.replace("''", ""), PROMPT_SECONDS)
+
+    def power_off(self, *machines):
+        for machine in machines:
+            machine.send("poweroff -f\n")
+        for machine in machines:
+            self.assertEqual(machine.wait(), EXIT_POWER_OFF)
+
+    def check_transfer(self, sender, address, receiver):
+        """20 MB go from one to the other and are the same there."""
+        there = sender.run("dd if=/dev/urandom of=/tmp/file bs=1M count=20 2>/dev/null; httpd -h /tmp; md5sum </tmp/file", 60)
+        here = receiver.run(f"wget -q -O - http://{address}/file | md5sum", 60)
+        self.assertEqual(here.strip(), there.strip())
+
+    def test_switch_joins_machines(self):
+        first, second = (self.start("switch=lan", address=f"10.5.0.{n}") for n in (1, 2))
+        self.wait_for(first, second)
+        self.assertIn(" 0% packet loss", first.run("ping -c 3 10.5.0.2"))
+        self.check_transfer(second, "10.5.0.2", first)
+        self.power_off(second)
+        # It lives on with the machine that is left, and takes new ones.
+        third = self.start("switch=lan", address="10.5.0.3", cpus=2)
+        self.wait_for(third)
+        self.check_transfer(first, "10.5.0.1", third)
+        self.power_off(first, third)
+        folder = os.path.join(os.environ["NACRE_RUNTIME"], "switch")
+        users = subprocess.run(["fuser", os.path.join(folder, "lan")], capture_output=True, text=True)
+        self.assertEqual(users.stdout.strip(), "", "the switch ends with its last machine")
+
+    @needs_root
+    def test_nat_network_leads_out(self):
+        """Guest, bridge with DHCP and masquerading, cable, a web server that knows no way back."""
+        page = os.path.join(self.folder, "index.html")
+        with open(page, "w") as file:
+            file.write("hello from the world")
+        with Namespace("host") as host, Namespace("world") as world:
+            host.join(world, "192.0.2.1/24", "192.0.2.2/24")
+            before = [host.run("ip", "-4", "-o", "address"), host.run("nft", "list", "ruleset")]
+            host.run(NACRE, "network", "create", "--nat", "lab", "--address", "10.88.0.1/24")
+            self.assertRegex(host.run(NACRE, "network", "list"), r"lab +nat +10\.88\.0\.1/24 +- +0")
+            world.start("python3", "-m", "http.server", "80", "--directory", self.folder)
+            machine = self.start("tap,bridge=lab", "tap,bridge=lab,mac=52:54:00:01:02:03", namespace=host)
+            self.wait_for(machine)
+            self.assertIn("52:54:00:01:02:03", machine.run("ifconfig eth1").lower())
+            self.assertRegex(machine.run("ifconfig eth0"), r"inet addr:10\.88\.0\.\d+")
+            self.assertIn("hello from the world", machine.run("wget -q -O - http://192.0.2.2/"))
+            self.assertRegex(host.run(NACRE, "network", "list"), r"lab .* 2\n")
+            self.assertIn(" 0% packet loss", host.run("ping", "-c", "2", "-i", "0.2", self.address_of(machine)))
+            # Nobody comes in from outside.
+            world.run("ip", "route", "add", "10.88.0.0/24", "via", "192.0.2.1")
+            self.assertIn("100% packet loss", world.run("ping", "-c", "1", "-W", "1", self.address_of(machine), check=False))
+            self.power_off(machine)
+            host.run(NACRE, "network", "delete", "lab")
+            after = [host.run("ip", "-4", "-o", "address"), host.run("nft", "list", "ruleset")]
+            self.assertEqual(after, before)
+            self.assertEqual(host.run("cat", "/proc/sys/net/ipv4/ip_forward"), "0\n")
+            self.assertEqual(host.run("pgrep", "-f", f"^dnsmasq.*{self.folder}", check=False).split(), [])
+
+    def address_of(self, machine):
+        return machine.run("ifconfig eth0 | sed -n 's/.*addr:\\([0-9.]*\\) .*/\\1/p'").split()[-1]
+
+
+if __name__ == "__main__":
+    unittest.main()
