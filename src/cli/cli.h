@@ -4,6 +4,7 @@
 #define NACRE_CLI_CLI_H
 
 #include "base/error.h"
+#include "base/number.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -88,11 +89,5 @@ int options_parse(const struct command *command, void *target, int argc, char **
 void command_help(const struct command *command, FILE *stream);
 /* For a command with parts: runs the one that argv[0] names. Returns its exit code. */
 int command_run_part(const struct command *command, int argc, char **argv);
-
-/* "512M", "2G", "1048576"; suffixes K, M, G, T. option: what to name in the error. */
-int size_parse(const char *option, const char *text, uint64_t *bytes, struct error *error);
-/* A decimal number from low to high. */
-int number_parse(const char *option, const char *text, unsigned low, unsigned high, unsigned *value,
-                 struct error *error);
 
 #endif

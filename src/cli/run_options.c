@@ -350,7 +350,8 @@ const struct option_spec run_option_table[] = {
      set_disk, NULL},
     {"net", "KIND[,SETTING...]",
      "network card: user (NAT; hostfwd=tcp:127.0.0.1:2222-:22, restrict=on, network=, dns=, "
-     "domain=, hostname=), tap[=NAME] (bridge=), switch=NAME; with all kinds mac=",
+     "domain=, hostname=), tap[=NAME] (bridge=), switch=NAME; with all kinds mac=, queues=1 to 8, "
+     "pcap=FILE, " RATE_LIMIT_SYNTAX,
      set_net, NULL},
     {"serial", "WHERE", "first serial port (ttyS0): " CONSOLE_SYNTAX " (stdio)", set_serial,
      console_word},

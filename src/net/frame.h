@@ -92,4 +92,10 @@ static inline bool frame_deliver(const struct frame_sink *sink, const struct fra
     return !sink->receive || sink->receive(sink->opaque, frame, length);
 }
 
+static inline void frame_writable(const struct frame_sink *sink)
+{
+    if (sink->writable)
+        sink->writable(sink->opaque);
+}
+
 #endif

@@ -71,12 +71,10 @@ static void receive_batch(struct link *link)
 static void link_event(void *opaque, uint32_t events)
 {
     struct link *link = opaque;
-    const struct frame_sink *sink = &link->backend.sink;
     if (link->blocked && events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) {
         link->blocked = false;
         listen_for(link);
-        if (sink->writable)
-            sink->writable(sink->opaque);
+        frame_writable(&link->backend.sink);
     }
     if (!link->held && events & (EPOLLIN | EPOLLERR | EPOLLHUP))
         receive_batch(link);

@@ -6,7 +6,9 @@
 #include "net/net.h"
 
 #include "base/bits.h"
+#include "base/number.h"
 #include "base/settings.h"
+#include "net/filter.h"
 #include "net/process.h"
 #include "net/switch.h"
 #include "net/tap.h"
@@ -40,8 +42,22 @@ static int set_mac(void *target, char *value, struct error *error)
     return 0;
 }
 
+static int set_queues(void *target, char *value, struct error *error)
+{
+    return number_parse("net queues", value, 1, NET_QUEUES_MAX,
+                        &((struct net_options *)target)->queue_pairs, error);
+}
+
+static int set_pcap(void *target, char *value, struct error *error)
+{
+    ((struct net_options *)target)->pcap = value;
+    return 0;
+}
+
 static const struct setting common[] = {
     {"mac", set_mac},
+    {"queues", set_queues},
+    {"pcap", set_pcap},
     {0},
 };
 
@@ -69,27 +85,25 @@ static int choose_kind(struct net_options *options, const char *name, struct err
     return error_set(error, EINVAL, "--net %s: unknown kind of network; known are %s", name, known);
 }
 
-/* Applies what is common; the other words stay, one behind the other. */
-static int sort_words(struct net_options *options, char *rest, struct error *error)
+/* Applies what is common; the other words go to `kept`, which has room for all. */
+static int sort_words(struct net_options *options, char *rest, char *kept, struct error *error)
 {
-    char *kept = options->settings;
     size_t used = 0;
     int result = 0;
-    for (char *word, *value; result == 0 && (word = strsep(&rest, ","));) {
+    for (char *word, *value; result >= 0 && (word = strsep(&rest, ","));) {
         const struct setting *setting = setting_find(common, word, &value);
-        if (setting) {
-            result = setting->set(options, value, error);
+        result = setting ? setting->set(options, value, error)
+                         : rate_limit_setting(&options->limit, "net", word, error);
+        if (setting || result)
             continue;
-        }
         size_t length = strlen(word);
         if (used)
             kept[used++] = ',';
-        memmove(kept + used, word, length + 1);
+        memcpy(kept + used, word, length + 1);
         used += length;
     }
-    if (!used)
-        options->settings = NULL;
-    return result;
+    options->settings = used ? kept : NULL;
+    return result < 0 ? result : 0;
 }
 
 int net_options_parse(struct net_options *options, const char *text, unsigned index,
@@ -99,7 +113,7 @@ int net_options_parse(struct net_options *options, const char *text, unsigned in
     char *rest;
     /* "tap=tap0,..." is another way to write "tap,name=tap0,...". */
     size_t length = strcspn(text, ",="), room = strlen(text) + sizeof(",name");
-    options->text = malloc(room);
+    options->text = malloc(2 * room);
     if (!options->text)
         return error_set(error, ENOMEM, "--net: out of memory");
     snprintf(options->text, room, "%.*s%s%s", (int)length, text, text[length] == '=' ? ",name" : "",
@@ -109,8 +123,7 @@ int net_options_parse(struct net_options *options, const char *text, unsigned in
     if (result < 0)
         return result;
     choose_mac(options, index);
-    options->settings = rest;
-    return rest ? sort_words(options, rest, error) : 0;
+    return rest ? sort_words(options, rest, options->text + room, error) : 0;
 }
 
 void net_options_free(struct net_options *options)
@@ -122,7 +135,10 @@ void net_options_free(struct net_options *options)
 struct frame_backend *net_open(const struct net_options *options, const struct frame_host *host,
                                struct error *error)
 {
-    if (options->kind->own_process)
-        return process_open(options->kind, options->settings, host, error);
-    return options->kind->open(options->settings, host, error);
+    struct frame_backend *backend =
+        options->kind->own_process ? process_open(options->kind, options->settings, host, error)
+                                   : options->kind->open(options->settings, host, error);
+    if (backend && rate_limit_wanted(&options->limit))
+        backend = limit_open(backend, &options->limit, host, error);
+    return backend && options->pcap ? capture_open(backend, options->pcap, host, error) : backend;
 }

@@ -3,6 +3,7 @@
 #ifndef NACRE_NET_NET_H
 #define NACRE_NET_NET_H
 
+#include "base/rate_limit.h"
 #include "net/frame.h"
 
 #define MAC_SIZE       6
@@ -14,6 +15,8 @@ struct net_options {
     char *settings; /* of the back end; NULL: none */
     uint8_t mac[MAC_SIZE];
     unsigned queue_pairs;
+    const char *pcap; /* the file for a capture; NULL: none */
+    struct rate_limit_config limit;
 };
 
 /*
