@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/run_options.h"
 
+#include "base/rate_limit.h"
 #include "cli/lists.h"
 #include "cli/run_snapshot.h"
 #include "manage/config.h"
@@ -346,7 +347,7 @@ const struct option_spec run_option_table[] = {
      model_word},
     {"disk", "PATH[,SETTING...]",
      "disk image; readonly=on, format=, cache=writeback|none|writethrough|unsafe, "
-     "aio=auto|threads|io_uring",
+     "aio=auto|threads|io_uring, " RATE_LIMIT_SYNTAX,
      set_disk, NULL},
     {"net", "KIND[,SETTING...]",
      "network card: user (NAT; hostfwd=tcp:127.0.0.1:2222-:22, restrict=on, network=, dns=, "

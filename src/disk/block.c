@@ -6,6 +6,7 @@
  */
 #include "base/bits.h"
 #include "disk/block_private.h"
+#include "disk/limit.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -145,5 +146,7 @@ struct block *block_open(const struct block_options *options, struct loop *loop,
         error_prefix(error, "--disk");
         return NULL;
     }
+    if (rate_limit_wanted(&options->limit))
+        return limit_block_open(&disk->block, &options->limit, loop, error);
     return &disk->block;
 }

@@ -10,6 +10,7 @@
 #include "base/iovec.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "base/rate_limit.h"
 #include "base/thread.h"
 
 #include <stdbool.h>
@@ -136,6 +137,7 @@ struct block_options {
     unsigned depth;  /* backing images above this one */
     enum block_cache cache;
     enum block_aio aio;
+    struct rate_limit_config limit;
     struct log *log;                  /* for what goes wrong later; NULL: silent */
     const struct thread_guard *guard; /* what each I/O thread enters; NULL: none */
 };

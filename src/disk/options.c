@@ -58,10 +58,13 @@ static int apply(struct block_options *options, const char *word, struct error *
 {
     size_t length = strcspn(word, "=");
     const struct setting *setting = word[length] ? find(word, length) : NULL;
+    int limited = setting ? 0 : rate_limit_setting(&options->limit, "disk", word, error);
+    if (limited)
+        return limited < 0 ? limited : 0;
     if (!setting)
         return error_set(error, EINVAL,
                          "--disk %s: unknown setting %s; known are readonly=, format=, cache=, "
-                         "direct=, aio=",
+                         "direct=, aio=, " RATE_LIMIT_SYNTAX,
                          options->path, word);
     const char *value = word + length + 1;
     if (!setting->values[0]) {

@@ -1,51 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Debian's linux-image-amd64 with its own initrd from an ext4 disk: systemd, network, ssh, a large file."""
 
-import contextlib
 import hashlib
-import http.server
 import os
 import re
-import socket
 import subprocess
 import tempfile
-import threading
 import unittest
 
+from harness.host import free_port, web_server
 from harness.machine import CACHE, EXIT_POWER_OFF, Machine, NACRE, ROOT, TIME_SCALE
 
 FOLDER = os.path.join(CACHE, "debian")
 BOOT_SECONDS = 300
 FILE_MIB = 256
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextlib.contextmanager
-def web_server(text):
-    """Serves text on the host's loopback; yields the port."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text.encode())
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 class Debian(unittest.TestCase):

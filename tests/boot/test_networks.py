@@ -2,10 +2,12 @@
 """Networks of guests, seen by real clients: taps, bridges, `nacre network`, switches, the user-mode NAT's settings."""
 
 import os
+import re
 import subprocess
 import tempfile
 import unittest
 
+from harness.host import web_server
 from harness.machine import EXIT_POWER_OFF, Machine, NACRE, linux_arguments
 from harness.namespace import Namespace, needs_root
 
@@ -49,19 +51,35 @@ class Networks(unittest.TestCase):
         self.assertEqual(here.strip(), there.strip())
 
     def test_switch_joins_machines(self):
-        first, second = (self.start("switch=lan", address=f"10.5.0.{n}") for n in (1, 2))
+        capture = os.path.join(self.folder, "first.pcap")
+        first = self.start(f"switch=lan,pcap={capture}", address="10.5.0.1")
+        second = self.start("switch=lan", address="10.5.0.2")
         self.wait_for(first, second)
-        self.assertIn(" 0% packet loss", first.run("ping -c 3 10.5.0.2"))
+        self.assertIn(" 0% packet loss", first.run("ping -c 2 10.5.0.2"))
+        seen = subprocess.run(["tcpdump", "-n", "-r", capture, "icmp"], capture_output=True, text=True).stdout
+        self.assertEqual(len(re.findall(r"10.5.0.1 > 10.5.0.2: ICMP echo request", seen)), 2, seen)
+        self.assertEqual(len(re.findall(r"10.5.0.2 > 10.5.0.1: ICMP echo reply", seen)), 2, seen)
         self.check_transfer(second, "10.5.0.2", first)
         self.power_off(second)
         # It lives on with the machine that is left, and takes new ones.
-        third = self.start("switch=lan", address="10.5.0.3", cpus=2)
+        third = self.start("switch=lan,queues=2", address="10.5.0.3", cpus=2)
         self.wait_for(third)
         self.check_transfer(first, "10.5.0.1", third)
         self.power_off(first, third)
         folder = os.path.join(os.environ["NACRE_RUNTIME"], "switch")
         users = subprocess.run(["fuser", os.path.join(folder, "lan")], capture_output=True, text=True)
         self.assertEqual(users.stdout.strip(), "", "the switch ends with its last machine")
+
+    def test_rates_hold(self):
+        """2 MB at 1 MB/s, in each direction, over the user-mode NAT."""
+        machine = self.start("user,bytes=1M,burst-bytes=64K")
+        self.wait_for(machine)
+        with web_server("x" * (2 << 20)) as port:
+            seconds = float(machine.run(f"time wget -q -O /tmp/file http://10.0.2.2:{port}/ 2>&1; ls -l /tmp/file")
+                            .split("real")[1].split("m")[1].split("s")[0])  # fmt: skip
+            self.assertGreater(seconds, 1.7)
+            self.assertLess(seconds, 20)
+        self.power_off(machine)
 
     @needs_root
     def test_nat_network_leads_out(self):
