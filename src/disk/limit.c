@@ -66,8 +66,35 @@ static void limited_close(struct block *block)
     free(limited);
 }
 
+static void limited_prepare_overlay(struct block *block, const struct block_overlay *overlay,
+                                    void (*done)(void *opaque, int result), void *opaque)
+{
+    const struct limited *limited = (const struct limited *)block;
+    limited->below->ops->prepare_overlay(limited->below, overlay, done, opaque);
+}
+
+static int limited_switch_overlay(struct block *block)
+{
+    struct limited *limited = (struct limited *)block;
+    int result = limited->below->ops->switch_overlay(limited->below);
+    block->format = limited->below->format;
+    return result;
+}
+
+static void limited_forget_overlay(struct block *block)
+{
+    const struct limited *limited = (const struct limited *)block;
+    limited->below->ops->forget_overlay(limited->below);
+}
+
 static const struct block_ops limited_ops = {
-    .submit = limited_submit, .drain = limited_drain, .close = limited_close};
+    .submit = limited_submit,
+    .drain = limited_drain,
+    .close = limited_close,
+    .prepare_overlay = limited_prepare_overlay,
+    .switch_overlay = limited_switch_overlay,
+    .forget_overlay = limited_forget_overlay,
+};
 
 struct block *limit_block_open(struct block *below, const struct rate_limit_config *config,
                                struct loop *loop, struct error *error)
