@@ -3,7 +3,7 @@ _nacre()
 {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} words= files=
     if [ "$COMP_CWORD" = 1 ]; then
-        words='run create start stop pause resume reset set show screenshot type key console list log rename delete prune snapshot restore clone vmm image doctor completion manual --help --version'
+        words='run create start stop pause resume reset set show screenshot type key console list log rename delete prune snapshot restore clone vmm image network doctor completion manual --help --version'
     else
         case $before in
         --kernel) COMPREPLY=($(compgen -f -- "$word")); return ;;
