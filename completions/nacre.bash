@@ -12,7 +12,7 @@ _nacre()
         --cpu) COMPREPLY=($(compgen -W 'x86-64-v2 x86-64-v1' -- "$word")); return ;;
         --disk) COMPREPLY=($(compgen -f -- "$word")); return ;;
         --serial) COMPREPLY=($(compgen -W 'stdio pty unix: file: fd: none' -- "$word")); return ;;
-        --display) COMPREPLY=($(compgen -W 'none text' -- "$word")); return ;;
+        --display) COMPREPLY=($(compgen -W 'none text vnc=' -- "$word")); return ;;
         --engine) COMPREPLY=($(compgen -W 'auto translate interpret' -- "$word")); return ;;
         --trace) COMPREPLY=($(compgen -W 'exits port mmio irq msr exception' -- "$word")); return ;;
         --trace-file) COMPREPLY=($(compgen -f -- "$word")); return ;;

@@ -14,6 +14,7 @@ enum thread_kind {
     THREAD_VCPU, /* runs guest code and the devices it touches */
     THREAD_DISK, /* waits for the host's disks */
     THREAD_NET,  /* all of a network's process: a NAT between the guest and the host's sockets */
+    THREAD_VIEW, /* all of a VNC server's process: between the screen and the host's sockets */
     THREAD_KIND_COUNT
 };
 

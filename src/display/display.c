@@ -13,7 +13,7 @@
 const struct display_ops display_none = {
     .name = "none", .word = "none", .size = sizeof(struct display)};
 
-static const struct display_ops *const views[] = {&display_none, &display_text};
+static const struct display_ops *const views[] = {&display_none, &display_text, &display_vnc};
 
 static int parse_setting(const char *word, struct display_config *config, struct error *error)
 {

@@ -18,9 +18,10 @@ struct key {
     uint32_t keysym;     /* 0: that of its character */
 };
 
-#define KEY_CODE_CTRL  0x1d
-#define KEY_CODE_SHIFT 0x2a
-#define KEY_CODE_ALT   0x38
+#define KEY_CODE_CTRL        0x1d
+#define KEY_CODE_SHIFT       0x2a
+#define KEY_CODE_SHIFT_RIGHT 0x36
+#define KEY_CODE_ALT         0x38
 
 /* NULL: there is none. *shift: the key types it with Shift held. */
 const struct key *key_by_name(const char *name, size_t length);

@@ -6,72 +6,82 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
-#define STROKE_NS UINT64_C(15000000) /* from one to the next */
+#define MOVE_NS UINT64_C(7000000) /* from one to the next */
 
-/* Keys that are held together for a moment. */
-struct stroke {
-    uint16_t codes[KEY_CHORD_MAX];
-    unsigned count;
+struct move {
+    uint16_t code;
+    bool down;
 };
 
 struct typist {
     const struct input_sink *input;
     struct loop_timer *timer;
-    struct stroke strokes[TYPIST_STROKES_MAX];
+    struct move moves[TYPIST_MOVES_MAX];
     unsigned start, count;
-    bool held; /* the first stroke's keys are down */
+    uint64_t next_ns; /* no move before then */
 };
 
-/* One timer's turn presses, the next one releases: a driver that polls sees both. */
 static void turn(void *opaque)
 {
     struct typist *typist = opaque;
-    const struct input_sink *input = typist->input;
-    const struct stroke *stroke = &typist->strokes[typist->start];
-    for (unsigned i = 0; i < stroke->count; i++)
-        input->key(input->opaque, stroke->codes[typist->held ? stroke->count - 1 - i : i],
-                   !typist->held);
-    if (typist->held) {
-        typist->start = (typist->start + 1) % TYPIST_STROKES_MAX;
+    if (!typist->count)
+        return;
+    uint64_t now = clock_monotonic_ns();
+    if (now >= typist->next_ns) {
+        const struct move *move = &typist->moves[typist->start];
+        typist->input->key(typist->input->opaque, move->code, move->down);
+        typist->start = (typist->start + 1) % TYPIST_MOVES_MAX;
         typist->count--;
+        typist->next_ns = now + MOVE_NS;
     }
-    typist->held = !typist->held;
     if (typist->count)
-        loop_timer_arm(typist->timer, clock_monotonic_ns() + STROKE_NS / 2);
+        loop_timer_arm(typist->timer, typist->next_ns);
 }
 
 static int check_room(const struct typist *typist, size_t more, struct error *error)
 {
-    if (more <= TYPIST_STROKES_MAX - typist->count)
+    if (more <= TYPIST_MOVES_MAX - typist->count)
         return 0;
-    return error_set(error, ENOSPC, "keyboard: %zu more keys to press than the %d that may wait",
-                     more - (TYPIST_STROKES_MAX - typist->count), TYPIST_STROKES_MAX);
+    return error_set(error, ENOSPC, "keyboard: too many keys wait to be pressed; try again later");
 }
 
-static void add(struct typist *typist, const struct stroke *stroke)
+static void add(struct typist *typist, uint16_t code, bool down)
 {
-    typist->strokes[(typist->start + typist->count) % TYPIST_STROKES_MAX] = *stroke;
-    if (!typist->count++)
+    unsigned end = (typist->start + typist->count++) % TYPIST_MOVES_MAX;
+    typist->moves[end] = (struct move){code, down};
+    if (typist->count == 1)
         turn(typist);
+}
+
+int typist_move(struct typist *typist, uint16_t code, bool down, struct error *error)
+{
+    int result = check_room(typist, 1, error);
+    if (result == 0)
+        add(typist, code, down);
+    return result;
+}
+
+static void add_chord(struct typist *typist, const uint16_t *codes, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        add(typist, codes[i], true);
+    while (count--)
+        add(typist, codes[count], false);
 }
 
 int typist_chord(struct typist *typist, const uint16_t *codes, unsigned count, struct error *error)
 {
-    struct stroke stroke = {.count = count};
-    int result = check_room(typist, 1, error);
-    if (result < 0)
-        return result;
-    memcpy(stroke.codes, codes, count * sizeof(codes[0]));
-    add(typist, &stroke);
-    return 0;
+    int result = check_room(typist, (size_t)count * 2, error);
+    if (result == 0)
+        add_chord(typist, codes, count);
+    return result;
 }
 
 int typist_text(struct typist *typist, const char *text, size_t length, struct error *error)
 {
     bool shift;
-    int result = check_room(typist, length, error);
+    int result = check_room(typist, length * 4, error);
     if (result < 0)
         return result;
     for (size_t i = 0; i < length; i++)
@@ -82,8 +92,8 @@ int typist_text(struct typist *typist, const char *text, size_t length, struct e
                 (uint8_t)text[i]);
     for (size_t i = 0; i < length; i++) {
         const struct key *key = key_by_character(text[i], &shift);
-        const struct stroke shifted = {{KEY_CODE_SHIFT, key->code}, 2}, plain = {{key->code}, 1};
-        add(typist, shift ? &shifted : &plain);
+        const uint16_t codes[] = {KEY_CODE_SHIFT, key->code};
+        add_chord(typist, codes + !shift, 1 + shift);
     }
     return 0;
 }

@@ -24,6 +24,7 @@ struct display_ops {
 
 extern const struct display_ops display_none;
 extern const struct display_ops display_text;
+extern const struct display_ops display_vnc;
 
 /* The common part; each view's struct begins with it. */
 struct display {

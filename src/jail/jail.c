@@ -105,8 +105,9 @@ static void enter(const struct thread_guard *guard, enum thread_kind kind)
 {
     struct jail *jail = (struct jail *)guard;
     int code = jail->config.exit_code;
-    /* The filter knows the process, and a network has one of its own. */
-    if (kind == THREAD_NET)
+    /* The filter knows the process, and these have one of their own. */
+    bool own_process = kind == THREAD_NET || kind == THREAD_VIEW;
+    if (own_process)
         require(make_filter(jail, kind, NULL), kind, "make its filter", code);
     require(take_stack(jail, kind), kind, "get its signal stack", code);
     require(privileges_drop(), kind, "drop its capabilities", code);

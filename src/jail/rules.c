@@ -13,6 +13,8 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -23,8 +25,9 @@
 #define VCPU (1u << THREAD_VCPU)
 #define DISK (1u << THREAD_DISK)
 #define NET  (1u << THREAD_NET)
+#define VIEW (1u << THREAD_VIEW)
 #define VMM  (LOOP | VCPU | DISK)
-#define ALL  (VMM | NET)
+#define ALL  (VMM | NET | VIEW)
 
 #define CALL(name)     .number = SCMP_SYS(name)
 #define ARGUMENTS(...) .arguments = {__VA_ARGS__}
@@ -61,13 +64,15 @@ const struct jail_rule jail_rules[] = {
     {CALL(exit), VMM, "the end of a thread"},
     {CALL(exit_group), ALL, "the end"},
     /* Devices, on the thread that touched them. */
-    {CALL(timerfd_settime), LOOP | VCPU | NET, "timers of devices, of the local APIC, of the NAT"},
+    {CALL(timerfd_settime), LOOP | VCPU | NET | VIEW,
+     "timers of devices, of the local APIC, of the NAT, of views"},
     {CALL(getrandom), LOOP | VCPU, "virtio-rng, RDRAND"},
     /* The event loop. */
-    {CALL(epoll_wait), LOOP | NET, "the loop itself"},
-    {CALL(epoll_ctl), LOOP | NET, "back ends that stop listening, and the sockets of a NAT"},
-    {CALL(read), LOOP | NET, "event and timer descriptors, signals, the terminal"},
-    {CALL(close), LOOP | NET, "back ends at the end, and the sockets of a NAT"},
+    {CALL(epoll_wait), LOOP | NET | VIEW, "the loop itself"},
+    {CALL(epoll_ctl), LOOP | NET | VIEW,
+     "back ends that stop listening, and sockets that come and go"},
+    {CALL(read), LOOP | NET | VIEW, "event and timer descriptors, signals, the terminal, clients"},
+    {CALL(close), LOOP | NET | VIEW, "back ends at the end, and sockets that come and go"},
     {CALL(poll), LOOP, "may the terminal take more?"},
     {CALL(ioctl), LOOP, "the terminal's size", .argument_count = 1,
      ARGUMENTS(EQUAL(1, TIOCGWINSZ))},
@@ -106,6 +111,19 @@ const struct jail_rule jail_rules[] = {
      ARGUMENTS(EQUAL(1, F_SETFL))},
     {CALL(ioctl), NET, "how long is the next datagram?", .argument_count = 1,
      ARGUMENTS(EQUAL(1, FIONREAD))},
+    /* A VNC server's process: libvncserver. */
+    {CALL(accept), VIEW, "clients"},
+    {CALL(getpeername), VIEW, "clients"},
+    {CALL(setsockopt), VIEW, "small messages are sent at once", .argument_count = 2,
+     ARGUMENTS(EQUAL(1, IPPROTO_TCP), EQUAL(2, TCP_NODELAY))},
+    {CALL(fcntl), VIEW, "sockets that do not block", .argument_count = 1,
+     ARGUMENTS(EQUAL(1, F_GETFL))},
+    {CALL(fcntl), VIEW, "sockets that do not block", .argument_count = 1,
+     ARGUMENTS(EQUAL(1, F_SETFL))},
+    {CALL(recvfrom), VIEW, "what kind of client is it?"},
+    {CALL(pselect6), VIEW, "which clients have something to say, and may take more?"},
+    {CALL(shutdown), VIEW, "a client is cut off"},
+    {CALL(getrandom), VIEW, "the challenge for a password"},
     /* Disks. */
     {CALL(io_uring_enter), LOOP, "reads, writes and flushes; the ring takes no others"},
     {CALL(preadv), DISK, "reads"},
@@ -150,6 +168,7 @@ const char *thread_kind_name(enum thread_kind kind)
     static const char *const names[THREAD_KIND_COUNT] = {[THREAD_LOOP] = "loop",
                                                          [THREAD_VCPU] = "vcpu",
                                                          [THREAD_DISK] = "disk",
-                                                         [THREAD_NET] = "net"};
+                                                         [THREAD_NET] = "net",
+                                                         [THREAD_VIEW] = "view"};
     return names[kind];
 }

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The screen, as its users see it: the terminal, VNC clients, screenshots; and keys on their way to a kernel."""
+
+import os
+import re
+import struct
+import subprocess
+import tempfile
+import unittest
+import zlib
+
+from harness.machine import ENGINES, EXIT_CONFIGURATION, INITRAMFS, KERNEL, NACRE, Machine
+from harness.terminal import Terminal
+from harness.vnc import Refused, VncClient
+
+LINUX = ["--kernel", KERNEL, "--initrd", INITRAMFS, "--memory", "256M", "--append", "console=tty0 quiet"]
+PROMPT = "nacre:/root#"
+
+
+class View(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+
+    def read(self, path):
+        with open(path) as file:
+            return file.read()
+
+    def password_file(self, text):
+        path = os.path.join(self.folder, "password")
+        with open(path, "w") as file:
+            file.write(text)
+        return path
+
+
+class TextView(View):
+    def test_terminal(self):
+        """Linux's console in the terminal, and keys back, under each engine."""
+        for engine in ENGINES:
+            with self.subTest(engine), Machine(["run", *LINUX, "--engine", engine, "--display", "text"]) as machine:
+                terminal = Terminal(machine)
+                terminal.expect(PROMPT, 120)
+                machine.send("echo Six times $((7 * 6)) is more | tr a-z A-Z\r")
+                terminal.expect("^SIX TIMES 42 IS MORE$")
+                machine.send("sleep 100\r")
+                terminal.expect("sleep 100$")
+                machine.send("\x03echo st''opped\r")  # Ctrl-C
+                terminal.expect("^stopped$")
+                machine.send("\x1b[A\x1b[D\x1b[D!\r")  # the last line again, changed
+                terminal.expect("^stopp!ed$")
+                machine.send("cat /proc/bus/input/devices | grep -E '(AT|PS/2)'\r")
+                terminal.expect("AT Translated Set 2 keyboard")
+                machine.send("poweroff -f\r")
+                self.assertEqual(machine.wait(), 0)
+
+
+class VncView(View):
+    def connect(self, machine, **more):
+        port = int(machine.expect(r"VNC on 127\.0\.0\.1 port (\d+)$", 20)[1])
+        return VncClient(port, **more)
+
+    def run_vnc(self, *more, where="127.0.0.1:0"):
+        return Machine(["run", *LINUX, "--display", f"vnc={where}", "--serial", "stdio", *more])
+
+    def test_picture_and_keys(self):
+        with self.run_vnc() as machine, self.connect(machine) as client:
+            client.wait_for(lambda: (client.width, client.height) == (720, 400) and client.lit() > 2500)
+            client.type("echo Keys arrived $((6 * 7)) > /dev/ttyS0\n")
+            machine.expect(r"^Keys arrived 42$", 60)
+            client.type("printf '\\033[41m\\033[2J'\n")
+            client.wait_for(lambda: client.dot(700, 300) == (170, 0, 0))
+
+    def test_password(self):
+        path = self.password_file("secret\n")
+        with self.run_vnc(where=f"127.0.0.1:0,password-file={path}") as machine:
+            port = int(machine.expect(r"VNC on 127\.0\.0\.1 port (\d+)$", 20)[1])
+            with self.assertRaises(Refused):
+                VncClient(port)
+            with self.assertRaises(Refused):
+                VncClient(port, password="wrong")
+            with VncClient(port, password="secret") as client:
+                client.update()
+                self.assertGreaterEqual(client.width, 640)
+
+    def test_clients_that_misbehave(self):
+        """Half a message, nonsense, a slow reader: the machine and the next client do not notice."""
+        with self.run_vnc() as machine:
+            port = int(machine.expect(r"VNC on 127\.0\.0\.1 port (\d+)$", 20)[1])
+            for rubbish in (b"RFB", b"\0" * 100, b"GET / HTTP/1.0\r\n\r\n", b"\xff" * 4000):
+                client = VncClient(port)
+                client.socket.sendall(rubbish)
+                client.socket.close()
+            with VncClient(port) as greedy:
+                greedy.socket.sendall(struct.pack(">BBHHHH", 3, 0, 0, 0, 65535, 65535) * 50)
+                with VncClient(port) as client:
+                    client.update()
+            self.assertIsNone(machine.process.poll())
+            self.assertNotIn("VNC server's process has ended", machine.output)
+
+    def test_own_process(self):
+        """It may look at video memory and no more; nothing else of the machine's is there."""
+        with self.run_vnc() as machine, self.connect(machine):
+            servers = [
+                pid
+                for pid in subprocess.run(["ps", "-o", "pid=", "--ppid", str(machine.process.pid)], capture_output=True, text=True).stdout.split()
+                if self.read(f"/proc/{pid}/comm") == "nacre-vnc\n"
+            ]
+            self.assertEqual(len(servers), 1)
+            text = self.read(f"/proc/{servers[0]}/status")
+            self.assertRegex(text, r"(?m)^Seccomp:\s+2$")
+            self.assertRegex(text, r"(?m)^CapEff:\s+0+$")
+            shared = [line for line in self.read(f"/proc/{servers[0]}/maps").splitlines() if "zero" in line]
+            self.assertEqual([line.split()[1] for line in shared], ["r--s"])
+
+    def test_refusals(self):
+        for text, why in (
+            ("vnc=0.0.0.0:5901", "password-file"),
+            ("vnc=[::]:5901", "password-file"),
+            ("vnc=192.0.2.1:5901", "password-file"),
+            ("vnc=127.0.0.1", "ADDRESS:PORT"),
+            ("vnc=127.0.0.1:65536", "ADDRESS:PORT"),
+            ("vnc=example.org:5901", "ADDRESS:PORT"),
+            ("vnc=127.0.0.1:5901,password=x", "password-file"),
+            ("vnc=127.0.0.1:5901,password-file=/no/such/file", "/no/such/file"),
+            (f"vnc=127.0.0.1:5901,password-file={self.password_file('more than eight')}", "1 to 8"),
+            ("vnc", "must be"),
+            ("sdl", "must be"),
+            ("text,password-file=x", "no settings"),
+        ):
+            done = subprocess.run([NACRE, "run", *LINUX, "--display", text], capture_output=True, text=True, timeout=20)
+            self.assertEqual(done.returncode, EXIT_CONFIGURATION, text)
+            self.assertRegex(done.stderr, rf"(?m)^nacre: --display[^\n]*{re.escape(why)}", text)
+
+
+def read_png(path):
+    """Width, height and rows of (red, green, blue) bytes, with the checksums looked at."""
+    with open(path, "rb") as file:
+        data = file.read()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    position, packed, size = 8, b"", None
+    while position < len(data):
+        length, kind = struct.unpack(">I4s", data[position : position + 8])
+        body = data[position + 8 : position + 8 + length]
+        (checksum,) = struct.unpack(">I", data[position + 8 + length : position + 12 + length])
+        assert checksum == zlib.crc32(kind + body)
+        if kind == b"IHDR":
+            size = struct.unpack(">IIBBBBB", body)
+        packed += body if kind == b"IDAT" else b""
+        position += 12 + length
+    width, height, depth, colour = size[:4]
+    assert (depth, colour) == (8, 2)
+    plain, rows, before = zlib.decompress(packed), [], bytes(width * 3)
+    for row in range(height):
+        start = row * (width * 3 + 1)
+        before = unfilter(plain[start], plain[start + 1 : start + 1 + width * 3], before)
+        rows.append(before)
+    return width, height, rows
+
+
+def unfilter(kind, line, above):
+    """A row of a PNG without its filter; 3 bytes a dot."""
+    row = bytearray(line)
+    for i in range(len(row)):
+        left, corner = (row[i - 3], above[i - 3]) if i >= 3 else (0, 0)
+        nearest = min((left, above[i], corner), key=lambda value: abs(left + above[i] - corner - value))
+        row[i] = (row[i] + (0, left, above[i], (left + above[i]) // 2, nearest)[kind]) & 255
+    return bytes(row)
+
+
+class Screenshot(View):
+    def nacre(self, *arguments):
+        environment = {**os.environ, "NACRE_STATE": self.folder}
+        return subprocess.run([NACRE, *arguments], capture_output=True, text=True, env=environment, timeout=60)
+
+    def wait_for(self, pattern):
+        for _ in range(400):
+            text = self.nacre("screenshot", "vm", "--text").stdout
+            if re.search(pattern, text, re.MULTILINE):
+                return text
+        raise AssertionError(f"no {pattern!r} on the screen:\n{text}")
+
+    def test_named_machine(self):
+        """nacre screenshot, type and key."""
+        path = os.path.join(self.folder, "shot.png")
+        self.assertEqual(self.nacre("create", "vm", *LINUX, "--display", "none").returncode, 0)
+        # Not captured: the machine would keep the pipes.
+        subprocess.run([NACRE, "start", "vm"], env={**os.environ, "NACRE_STATE": self.folder}, check=True, timeout=60,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        try:
+            self.wait_for(PROMPT)
+            self.assertEqual(self.nacre("type", "vm", "echo Typed: {$((6*7))}!", "--enter").returncode, 0)
+            self.wait_for(r"^Typed: \{42\}!$")
+            self.assertEqual(self.nacre("key", "vm", "ctrl-l").returncode, 0)  # clears
+            text = self.wait_for(rf"\A{PROMPT}$")
+            self.assertNotIn("Typed", text)
+            self.assertEqual(self.nacre("screenshot", "vm", path).stderr, "")
+            width, height, rows = read_png(path)
+            self.assertEqual((width, height), (720, 400))
+            self.assertEqual(set(rows[20]), {0})  # below the first line of text all is black
+            self.assertEqual(set(b"".join(rows[:16])), {0, 170})
+            self.assertIn("no such key", self.nacre("key", "vm", "ctrl-x-nonsense").stderr)
+            self.assertIn("ASCII", self.nacre("type", "vm", "ä").stderr)
+        finally:
+            self.nacre("stop", "vm", "--force")
+
+
+if __name__ == "__main__":
+    unittest.main()
