@@ -278,6 +278,9 @@ static void build_instruction(struct builder *builder)
     case METHOD_STRING:
         build_string(builder);
         break;
+    case METHOD_ELEMENT:
+        build_element(builder);
+        break;
     case METHOD_DIRECTION:
         build_direction(builder);
         break;

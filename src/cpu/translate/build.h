@@ -120,6 +120,11 @@ void build_read_segment(struct builder *builder); /* at any CPL */
 /* --- string.c --- */
 void build_string(struct builder *builder);
 void build_direction(struct builder *builder);
+/* To the site by a detour where strings run downwards. The flags are lost. */
+void build_test_direction(struct builder *builder, const struct site *site);
+
+/* --- element.c --- */
+void build_element(struct builder *builder);
 
 /* --- x87.c --- */
 void build_load_control(struct builder *builder);

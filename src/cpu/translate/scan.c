@@ -286,10 +286,17 @@ static bool is_segment_read(const struct instruction *instruction)
            ZydisRegisterGetId(instruction->operands[0].reg.value) < 14;
 }
 
-static bool is_bulk_string(const struct instruction *instruction)
+static bool is_repeated(const ZydisDecodedInstruction *decoded)
 {
-    const uint64_t refused = ZYDIS_ATTRIB_HAS_SEGMENT_FS | ZYDIS_ATTRIB_HAS_SEGMENT_GS;
-    switch (instruction->decoded.mnemonic) {
+    for (unsigned i = 0; i < decoded->raw.prefix_count; i++)
+        if (decoded->raw.prefixes[i].value == 0xf2 || decoded->raw.prefixes[i].value == 0xf3)
+            return true;
+    return false;
+}
+
+static bool is_move_or_store(ZydisMnemonic mnemonic)
+{
+    switch (mnemonic) {
     case ZYDIS_MNEMONIC_MOVSB:
     case ZYDIS_MNEMONIC_MOVSW:
     case ZYDIS_MNEMONIC_MOVSD:
@@ -298,12 +305,23 @@ static bool is_bulk_string(const struct instruction *instruction)
     case ZYDIS_MNEMONIC_STOSW:
     case ZYDIS_MNEMONIC_STOSD:
     case ZYDIS_MNEMONIC_STOSQ:
-        return instruction->decoded.meta.category == ZYDIS_CATEGORY_STRINGOP &&
-               instruction->decoded.attributes & ZYDIS_ATTRIB_HAS_REP &&
-               !(instruction->decoded.attributes & refused) && has_native_address(instruction);
+        return true;
     default:
         return false;
     }
+}
+
+static enum method string_method(const struct instruction *instruction)
+{
+    const ZydisDecodedInstruction *decoded = &instruction->decoded;
+    const uint64_t refused = ZYDIS_ATTRIB_HAS_SEGMENT_FS | ZYDIS_ATTRIB_HAS_SEGMENT_GS;
+    if (decoded->attributes & refused || !has_native_address(instruction))
+        return METHOD_OPERATION;
+    if (!is_repeated(decoded))
+        return METHOD_ELEMENT;
+    return decoded->attributes & ZYDIS_ATTRIB_HAS_REP && is_move_or_store(decoded->mnemonic)
+               ? METHOD_STRING
+               : METHOD_OPERATION;
 }
 
 static bool is_bit_in_memory(const struct instruction *instruction)
@@ -380,8 +398,8 @@ static enum method method_of(const struct instruction *instruction, const struct
         return method;
     if (is_segment_read(instruction))
         return METHOD_READ_SEGMENT;
-    if (is_bulk_string(instruction))
-        return METHOD_STRING;
+    if (decoded->meta.category == ZYDIS_CATEGORY_STRINGOP)
+        return string_method(instruction);
     if (decoded->mnemonic == ZYDIS_MNEMONIC_CLD || decoded->mnemonic == ZYDIS_MNEMONIC_STD)
         return METHOD_DIRECTION;
     if (decoded->mnemonic == ZYDIS_MNEMONIC_FLDCW)
@@ -468,6 +486,7 @@ static void note_flags(struct instruction *instruction)
         return;
     case METHOD_BIT: /* CF alone is defined; the rest stays or is the host's own choice */
     case METHOD_PLAIN:
+    case METHOD_ELEMENT:
         break;
     default:
         return;
@@ -480,8 +499,8 @@ static void note_flags(struct instruction *instruction)
     /* A division's fault shows the flags before it. */
     bool faults = instruction->decoded.mnemonic == ZYDIS_MNEMONIC_DIV ||
                   instruction->decoded.mnemonic == ZYDIS_MNEMONIC_IDIV;
-    if (faults)
-        instruction->flags_read = RFLAGS_ARITHMETIC;
+    if (faults || (instruction->method == METHOD_ELEMENT && !written))
+        instruction->flags_read = RFLAGS_ARITHMETIC; /* downwards: as METHOD_INTERPRET */
     else if (may_shift_nothing(instruction))
         instruction->flags_read |= written & RFLAGS_ARITHMETIC;
     else

@@ -35,6 +35,7 @@ enum method {
     METHOD_STAC_CLAC,    /* ends the run: what follows is for another MMU mode */
     METHOD_READ_SEGMENT, /* MOV from a segment register to a general one */
     METHOD_STRING,       /* REP MOVS, REP STOS */
+    METHOD_ELEMENT,      /* a string instruction without REP */
     METHOD_DIRECTION,    /* CLD, STD */
     METHOD_LOAD_CONTROL, /* FLDCW */
     METHOD_OPERATION,    /* by a handler of the interpreter */

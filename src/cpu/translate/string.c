@@ -41,13 +41,14 @@ void build_direction(struct builder *builder)
                      down ? (uint32_t)RFLAGS_DF : ~(uint32_t)RFLAGS_DF);
 }
 
-/* test byte gs:[rflags + 1], DF */
-static void test_direction(struct emitter *emitter)
+void build_test_direction(struct builder *builder, const struct site *site)
 {
-    static const uint8_t bytes[] = {0x65, 0xf6, 0x04, 0x25};
-    emit_bytes(emitter, bytes, sizeof(bytes));
+    static const uint8_t test_byte_vcpu[] = {0x65, 0xf6, 0x04, 0x25};
+    struct emitter *emitter = &builder->emitter;
+    emit_bytes(emitter, test_byte_vcpu, sizeof(test_byte_vcpu));
     emit_u32(emitter, (uint32_t)VCPU(rflags) + 1);
     emit_byte(emitter, RFLAGS_DF >> 8);
+    build_detour(builder, emit_jump_if(emitter, CONDITION_NE), site, true);
 }
 
 static void emit_repeat(struct emitter *emitter, const struct instruction *instruction, bool move)
@@ -69,8 +70,7 @@ void build_string(struct builder *builder)
     bool move = (instruction->bytes[instruction->decoded.length - 1] & 0xfe) == 0xa4;
     build_free_flags(builder, RFLAGS_ARITHMETIC);
     struct site *site = build_operation_site(builder);
-    test_direction(emitter);
-    build_detour(builder, emit_jump_if(emitter, CONDITION_NE), site, true);
+    build_test_direction(builder, site);
     emit_compare_constant(emitter, GPR_RCX, (int32_t)(PAGE_SIZE >> shift));
     build_detour(builder, emit_jump_if(emitter, CONDITION_A), site, true);
     if (move) {
