@@ -7,6 +7,7 @@
 
 #define VENDOR_VIRTIO      0x1af4
 #define DEVICE_BASE        0x1040
+#define SUBSYSTEM_BASE     0x40 /* below, a driver may take the device for a legacy one */
 #define CAPABILITY_VENDOR  0x09
 #define BAR_MSIX           1
 #define BAR_REGISTERS      4
@@ -450,7 +451,7 @@ int virtio_add(struct pci_bus *bus, struct virtio_device *device, const char *na
         .vendor = VENDOR_VIRTIO,
         .device = DEVICE_BASE + ops->type,
         .subsystem_vendor = VENDOR_VIRTIO,
-        .subsystem = ops->type,
+        .subsystem = SUBSYSTEM_BASE + ops->type,
         .revision = 1,
         .class_code = ops->class_code,
         .interrupt_pin = 1,
