@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "boot/firmware.h"
 
+#include "base/settings.h"
+
 #include <errno.h>
 #include <string.h>
 
 /* Where Debian's packages put them. */
 static const struct known_firmware {
-    const char *word, *image, *package;
+    const char *word, *image, *template, *package;
 } known[] = {
-    {"bios", "/usr/share/seabios/bios-256k.bin", "seabios"},
-    {"uefi", "/usr/share/OVMF/OVMF_CODE_4M.fd", "ovmf"},
+    {"bios", "/usr/share/seabios/bios-256k.bin", NULL, "seabios"},
+    {"uefi", "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd", "ovmf"},
 };
 
 const char *firmware_word(unsigned index)
@@ -17,15 +19,30 @@ const char *firmware_word(unsigned index)
     return index < ARRAY_SIZE(known) ? known[index].word : NULL;
 }
 
-void firmware_parse(const char *text, struct firmware_options *options)
+static int set_variables(void *target, char *value, struct error *error)
 {
-    options->image = text;
-    for (unsigned i = 0; i < ARRAY_SIZE(known); i++)
-        if (!strcmp(known[i].word, text))
-            options->image = known[i].image;
+    ((struct firmware_options *)target)->variables = value;
+    return 0;
 }
 
-/* What to do when the image is not there. */
+static const struct setting firmware_settings[] = {{"vars", set_variables}, {NULL, NULL}};
+
+int firmware_parse(char *text, struct firmware_options *options, struct error *error)
+{
+    char *word = strsep(&text, ",");
+    *options = (struct firmware_options){.image = word};
+    for (unsigned i = 0; i < ARRAY_SIZE(known); i++) {
+        if (strcmp(known[i].word, word))
+            continue;
+        options->image = known[i].image;
+        options->template = known[i].template;
+        if (text && !known[i].template)
+            return error_set(error, EINVAL, "--firmware %s: has no variables to keep", word);
+    }
+    return settings_apply(firmware_settings, options, "--firmware", text, error);
+}
+
+/* What to do when a file is not there. */
 static void add_hint(const struct firmware_options *options, struct error *error)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(known); i++)

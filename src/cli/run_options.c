@@ -32,8 +32,7 @@ static int set_kernel(void *target, const char *text, struct error *error)
 
 static int set_firmware(void *target, const char *text, struct error *error)
 {
-    firmware_parse(text, &((struct run_options *)target)->vm.firmware);
-    return 0;
+    return firmware_parse((char *)text, &((struct run_options *)target)->vm.firmware, error);
 }
 
 static int set_initrd(void *target, const char *text, struct error *error)

@@ -138,7 +138,7 @@ static int build(struct vm *vm, struct error *error)
     if (result == 0)
         result = vm_devices_create(&vm->devices, &vm->config, &vm->bus, error);
     if (result == 0 && vm->config.firmware.image)
-        result = vm_firmware_create(&vm->config, &vm->bus, error);
+        result = vm_firmware_create(&vm->config, &vm->variables, &vm->bus, error);
     if (result < 0)
         return result;
     if (vm->config.restore) /* no reset: it would change RAM */
@@ -156,6 +156,7 @@ struct vm *vm_create(const struct vm_config *config, struct loop *loop, struct l
         return NULL;
     }
     vm->config = *config;
+    vm->variables.fd = -1;
     vm->config.boot.text_screen = config->display != NULL;
     vm->loop = loop;
     vm->log = log;
@@ -184,6 +185,7 @@ void vm_destroy(struct vm *vm)
     vm_devices_close(&vm->devices);
     memory_destroy(vm->memory);
     boot_files_close(&vm->files);
+    firmware_variables_close(&vm->variables);
     pthread_mutex_destroy(&vm->report_lock);
     free(vm);
 }

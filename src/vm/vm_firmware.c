@@ -2,6 +2,7 @@
 #include "vm/vm_firmware.h"
 
 #include "boot/firmware.h"
+#include "device/flash.h"
 #include "device/fw_cfg.h"
 #include "vm/vm_tables.h"
 
@@ -106,9 +107,27 @@ static int add_smbios(const struct vm_config *config, struct fw_cfg *fw_cfg,
                                         smbios.size, error);
 }
 
-int vm_firmware_create(const struct vm_config *config, struct bus *bus, struct error *error)
+/* Below the image, where UEFI looks for its variables. */
+static int create_flash(const struct firmware_variables *variables, struct bus *bus,
+                        struct error *error)
+{
+    const struct flash_config config = {
+        .gpa = bus->memory->rom_start - variables->size,
+        .size = (uint32_t)variables->size,
+        .content = variables->bytes,
+        .backing = variables->fd < 0 ? NULL : variables->bytes,
+    };
+    return variables->bytes ? flash_create(bus, &config, error) : 0;
+}
+
+int vm_firmware_create(const struct vm_config *config, struct firmware_variables *variables,
+                       struct bus *bus, struct error *error)
 {
     int result = firmware_load(&config->firmware, bus->memory, error);
+    if (result == 0)
+        result = firmware_variables_open(&config->firmware, variables, error);
+    if (result == 0)
+        result = create_flash(variables, bus, error);
     if (result < 0)
         return result;
     fill_cmos(config, bus);

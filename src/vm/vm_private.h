@@ -15,6 +15,7 @@ struct vm {
     struct loop *loop;
     struct log *log;
     struct boot_files files;
+    struct firmware_variables variables;
     struct memory *memory;
     struct bus bus;
     bool bus_ready;

@@ -86,6 +86,35 @@ class Firmware(unittest.TestCase):
         machine.send("poweroff\n")
         self.assertEqual(machine.wait(120), EXIT_POWER_OFF)
 
+    def test_debian_by_uefi_keeps_its_variables(self):
+        folder = self.folder()
+        variables = os.path.join(folder, "variables.fd")
+        firmware = f"uefi,vars={variables}"
+        machine = self.boot_debian("--firmware", firmware, "--cpus", "2")
+        self.assertIn("Boot0001", machine.run("ls /sys/firmware/efi/efivars"))
+        second = self.run_machine("--firmware", firmware)
+        second.expect("another machine uses it", 5)
+        name = "/sys/firmware/efi/efivars/Nacre-12345678-1234-1234-1234-123456789abc"
+        machine.run("mountpoint -q /sys/firmware/efi/efivars || mount -t efivarfs none /sys/firmware/efi/efivars")
+        machine.run(f"printf '\\007\\000\\000\\000pearl' >{name}; sync")
+        machine.send("poweroff\n")
+        self.assertEqual(machine.wait(120), EXIT_POWER_OFF)
+        with open(variables, "rb") as file:
+            content = file.read()
+        self.assertIn(b"pearl", content)
+        self.assertEqual(len(content), os.path.getsize("/usr/share/OVMF/OVMF_VARS_4M.fd"))
+
+    def test_bad_variables(self):
+        path = os.path.join(self.folder(), "variables.fd")
+        with open(path, "wb") as file:
+            file.write(b"x" * 5000)
+        for firmware, why in ((f"uefi,vars={path}", "cannot be a flash chip"), ("uefi,vars=/no/such", "No such file"),
+                              ("bios,vars=x", "has no variables"), ("uefi,boot=x", "boot")):  # fmt: skip
+            with self.subTest(firmware=firmware):
+                machine = self.run_machine("--firmware", firmware)
+                machine.expect(why, 5)
+                self.assertEqual(machine.wait(), EXIT_CONFIGURATION)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -10,6 +10,7 @@
 #include "base/loop.h"
 #include "bus/pci.h"
 #include "console/backend.h"
+#include "device/flash.h"
 #include "device/fw_cfg.h"
 #include "device/hpet.h"
 #include "vm/vm_devices.h"
@@ -59,9 +60,14 @@ static uint16_t choose_port(struct fuzz_input *input)
     return (uint16_t)(bases[pick % ARRAY_SIZE(bases)] + fuzz_take_integer(input, 1) % 16);
 }
 
+#define FLASH_GPA  UINT64_C(0xffc00000)
+#define FLASH_SIZE (2 * FLASH_BLOCK_SIZE)
+
 static uint64_t choose_mmio(struct fuzz_input *input)
 {
     uint8_t pick = (uint8_t)fuzz_take_integer(input, 1);
+    if (pick < 0x10)
+        return FLASH_GPA + fuzz_take_integer(input, 2) % FLASH_SIZE;
     if (pick < 0x20)
         return IOAPIC_ADDRESS + fuzz_take_integer(input, 1);
     if (pick < 0x40)
@@ -224,6 +230,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     struct memory *memory = memory_create(MEMORY_SIZE, &error);
     fuzz_require(loop && memory && bus_init(&bus, memory, loop, NULL, &error) == 0, &error);
     fuzz_require(vm_devices_create(&devices, &config, &bus, &error) == 0, &error);
+    static const uint8_t content[FLASH_SIZE];
+    const struct flash_config flash = {.gpa = FLASH_GPA, .size = FLASH_SIZE, .content = content};
+    fuzz_require(flash_create(&bus, &flash, &error) == 0, &error);
     struct fw_cfg *fw_cfg = fw_cfg_create(&bus, &error);
     fuzz_require(fw_cfg && fw_cfg_add_file(fw_cfg, "file", path, sizeof(path), &error) == 0,
                  &error);
