@@ -3,7 +3,7 @@ _nacre()
 {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} words= files=
     if [ "$COMP_CWORD" = 1 ]; then
-        words='run create start stop pause resume reset set show screenshot type key console list log rename delete prune snapshot restore clone vmm image network doctor completion manual --help --version'
+        words='run create start stop pause resume reset set show screenshot type key console ssh exec list log rename delete prune snapshot restore clone vmm image network doctor completion manual --help --version'
     else
         case $before in
         --kernel) COMPREPLY=($(compgen -f -- "$word")); return ;;
@@ -20,6 +20,9 @@ _nacre()
         --log-file) COMPREPLY=($(compgen -f -- "$word")); return ;;
         --jail) COMPREPLY=($(compgen -W 'on log off' -- "$word")); return ;;
         --image) COMPREPLY=($(compgen -f -- "$word")); return ;;
+        --cloud-init) COMPREPLY=($(compgen -f -- "$word")); return ;;
+        --identity) COMPREPLY=($(compgen -f -- "$word")); return ;;
+        --identity) COMPREPLY=($(compgen -f -- "$word")); return ;;
         --api-socket) COMPREPLY=($(compgen -f -- "$word")); return ;;
         --backing) COMPREPLY=($(compgen -f -- "$word")); return ;;
         --repair) COMPREPLY=($(compgen -W 'leaks all' -- "$word")); return ;;
@@ -27,7 +30,7 @@ _nacre()
         esac
         case ${COMP_WORDS[1]} in
         run) words='--kernel --initrd --firmware --append --cpus --memory --cpu --disk --net --serial --console --debug-console --display --engine --engine-switch-every --code-cache --perf-map --stats --trace --trace-file --log-level --log-file --restore --restore-verify --restore-clone --save --name --jail --control --no-hpet --no-reboot --quiet --help' ;;
-        create) words='--image --image-size --kernel --initrd --firmware --append --cpus --memory --cpu --disk --net --serial --console --debug-console --display --engine --engine-switch-every --code-cache --perf-map --stats --trace --trace-file --log-level --log-file --restore --restore-verify --restore-clone --save --name --jail --control --no-hpet --no-reboot --quiet --help' ;;
+        create) words='--image --image-size --cloud-init --kernel --initrd --firmware --append --cpus --memory --cpu --disk --net --serial --console --debug-console --display --engine --engine-switch-every --code-cache --perf-map --stats --trace --trace-file --log-level --log-file --restore --restore-verify --restore-clone --save --name --jail --control --no-hpet --no-reboot --quiet --help' ;;
         start) words='--foreground --help' ;;
         stop) words='--timeout --force --help' ;;
         pause) words='--help' ;;
@@ -39,6 +42,8 @@ _nacre()
         type) words='--enter --help' ;;
         key) words='--help' ;;
         console) words='--help' ;;
+        ssh) words='--user --identity --help' ;;
+        exec) words='--user --identity --help' ;;
         list) words='--json --help' ;;
         log) words='--console --messages --json --help' ;;
         rename) words='--help' ;;

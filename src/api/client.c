@@ -87,10 +87,10 @@ int api_ask(const char *socket, const char *method, const char *endpoint, const 
     if (result == 0)
         result = read_answer(fd, &answer);
     close(fd);
-    if (result < 0)
-        error_set(error, -result, "%s: %s", endpoint, strerror(-result));
-    else
+    if (result == 0 && answer)
         result = understand(endpoint, answer, reply, error);
+    else
+        error_set(error, -result, "%s: %s", endpoint, strerror(-result));
     free(text);
     free(answer);
     return result;

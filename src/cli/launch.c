@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/launch.h"
 
+#include "cli/notify.h"
 #include "cli/supervise.h"
 #include "cli/vm_command.h"
 
@@ -20,6 +21,8 @@ static void let_go(void *opaque)
     int fd = start->foreground
                  ? -1
                  : open(start->log_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    if (start->foreground)
+        notify_ready();
     if (fd < 0)
         return;
     fputc(READY, stderr);

@@ -15,7 +15,7 @@ static void print_last_used(time_t last_used, char text[24])
 {
     struct tm local;
     if (!localtime_r(&last_used, &local) || !strftime(text, 24, "%Y-%m-%d %H:%M", &local))
-        strcpy(text, "?");
+        snprintf(text, 24, "?");
 }
 
 static int print_vm(struct list_options *options, const struct vm_summary *vm)

@@ -19,6 +19,8 @@ const struct command *const commands[] = {
     &command_type,
     &command_key,
     &command_console,
+    &command_ssh,
+    &command_exec,
     &command_list,
     &command_log,
     &command_rename,

@@ -6,6 +6,7 @@
  *   api.sock      the API of the running VM
  *   events.log    who did what when; a JSON object a line
  *   disk.qcow2    the disk that it owns, if any
+ *   seed.img      what cloud-init is to do, if anything
  *   nacre.log     messages of its processes
  *   console.sock  the serial port of the running VM
  *   console.log   what the guest said there; the older half is console.log.old
@@ -31,6 +32,7 @@
 #define STATE_LOG    "nacre.log"
 #define STATE_SERIAL "console.sock"
 #define STATE_DISK   "disk.qcow2"
+#define STATE_SEED   "seed.img"
 #define STATE_SAID   "console.log"
 
 /* Room for the path of a file in one. */

@@ -5,6 +5,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 import unittest
@@ -74,6 +75,20 @@ class Life(Managed):
         process.send_signal(signal.SIGTERM)
         self.assertEqual(process.wait(SECONDS), 0)
         self.assertEqual(self.listed(), {"front": "Stopped"})
+
+    def test_tells_systemd_when_it_is_up(self):
+        self.create("unit")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as service:
+            path = os.path.join(self.folder, "notify")
+            service.bind(path)
+            service.settimeout(SECONDS)
+            process = subprocess.Popen(
+                [NACRE, "start", "unit", "--foreground"], env={**self.environment, "NOTIFY_SOCKET": path}
+            )
+            self.assertEqual(service.recv(100), b"READY=1")
+        self.assertEqual(self.listed(), {"unit": "Running"})
+        self.ok("stop", "unit", "--force")
+        self.assertEqual(process.wait(SECONDS), 0)
 
     def test_after_a_crash_of_the_supervisor(self):
         self.create("hit")
@@ -180,6 +195,60 @@ class Upkeep(Managed):
         self.create("web")
         vms = json.loads(self.ok("list", "--json"))
         self.assertEqual([(vm["name"], vm["state"]) for vm in vms], [("web", "Stopped")])
+
+
+class Seed(Managed):
+    """--cloud-init: a disk that other programs can read."""
+
+    def user_data(self, text):
+        path = os.path.join(self.folder, "user-data")
+        with open(path, "w") as file:
+            file.write(text)
+        return path
+
+    def test_what_is_on_the_disk(self):
+        text = "#cloud-config\nusers: [default]\n" + "# filler\n" * 5000
+        self.create("ci", "--cloud-init", self.user_data(text))
+        seed = self.path("ci", "seed.img")
+        read = lambda *command: subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: E731
+        read("fsck.fat", "-n", seed)
+        self.assertIn("CIDATA", read("mdir", "-i", seed, "::"))
+        self.assertEqual(read("mtype", "-i", seed, "::user-data"), text)
+        self.assertRegex(read("mtype", "-i", seed, "::meta-data"), r"\Ainstance-id: ci-[0-9a-f]{16}\nlocal-hostname: ci\n\Z")
+        with open(self.path("ci", "config.json")) as file:
+            self.assertEqual(json.load(file)["disks"], [{"path": seed, "settings": "readonly=on"}])
+        self.ok("start", "ci")
+
+    def test_refusals(self):
+        self.refused("first line must be", "create", "ci", "--kernel", "k", "--cloud-init", self.user_data("users: []"))
+        self.refused("too long", "create", "ci", "--kernel", "k", "--cloud-init", self.user_data("#" * (3 << 20)))
+        self.refused("No such file", "create", "ci", "--kernel", "k", "--cloud-init", "nowhere")
+        self.assertEqual(self.listed(), {})
+
+
+class Ssh(Managed):
+    """With an ssh that only says what it was asked for."""
+
+    def setUp(self):
+        super().setUp()
+        path = os.path.join(self.folder, "ssh")
+        with open(path, "w") as file:
+            file.write('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+        os.chmod(path, 0o755)
+        self.environment["PATH"] = self.folder + ":" + os.environ["PATH"]
+
+    def test_where_it_goes(self):
+        self.create("web", "--net", "user,restrict=on,hostfwd=tcp:127.0.0.1:80-:80,hostfwd=tcp:127.0.0.2:2222-:22")
+        words = self.ok("ssh", "web", "--user", "debian", "--identity", "key").splitlines()
+        self.assertLessEqual({"-p2222", "-ldebian", "-ikey", "127.0.0.2", "-oBatchMode=no"}, set(words))
+        words = self.ok("exec", "web", "--", "echo", "it's; $HOME", "").splitlines()
+        self.assertEqual(words[-4:], ["127.0.0.2", "'echo'", "'it'\\''s; $HOME'", "''"])
+        self.assertIn("-oBatchMode=yes", words)
+
+    def test_refusals(self):
+        self.create("web", "--net", "user,hostfwd=tcp:127.0.0.1:8080-:80")
+        self.refused("nothing leads to its port 22", "ssh", "web")
+        self.refused("which command", "exec", "web")
 
 
 class Console(Managed):
