@@ -83,7 +83,7 @@ class Life(Managed):
             service.bind(path)
             service.settimeout(SECONDS)
             process = subprocess.Popen(
-                [NACRE, "start", "unit", "--foreground"], env={**self.environment, "NOTIFY_SOCKET": path}
+                [NACRE, "start", "unit", "--foreground"], stderr=subprocess.DEVNULL, env={**self.environment, "NOTIFY_SOCKET": path}
             )
             self.assertEqual(service.recv(100), b"READY=1")
         self.assertEqual(self.listed(), {"unit": "Running"})
