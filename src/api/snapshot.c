@@ -26,8 +26,9 @@ void api_vm_snapshot(struct api_call *call)
 {
     struct error error = {0};
     const char *folder = folder_of(call, "destination_url");
-    if (folder &&
-        snapshot_take(call->supervisor, folder, call->request->peer, api_done, call, &error) < 0)
+    bool lasting = !json_is_false(json_object_get(call->body, "sync"));
+    if (folder && snapshot_take(call->supervisor, folder, lasting, call->request->peer, api_done,
+                                call, &error) < 0)
         api_fail(call, 500, error.message);
 }
 

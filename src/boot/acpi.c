@@ -189,6 +189,37 @@ static void add_pvpanic(struct aml *aml, const struct acpi_config *config)
     aml_end(aml, device);
 }
 
+#define GENERATION_DEVICE  "VGEN"
+#define GENERATION_CHANGED 0x80
+
+/* Microsoft, "Virtual Machine Generation ID" (2018). */
+static void add_generation(struct aml *aml, const struct acpi_config *config)
+{
+    size_t device = aml_begin_device(aml, GENERATION_DEVICE);
+    aml_name(aml, "_HID");
+    aml_string(aml, "NACR0001");
+    aml_name(aml, "_CID");
+    aml_string(aml, "VM_Gen_Counter");
+    aml_name(aml, "_DDN");
+    aml_string(aml, "VM_Gen_Counter");
+    aml_name(aml, "ADDR");
+    size_t address = aml_begin_package(aml, 2);
+    aml_integer(aml, config->generation_address & 0xffffffff);
+    aml_integer(aml, config->generation_address >> 32);
+    aml_end(aml, address);
+    aml_end(aml, device);
+}
+
+/* What the guest does on general event 0, which is an edge. ACPI 6.4 §5.6.4.1 */
+static void add_general_events(struct aml *aml)
+{
+    size_t scope = aml_begin_scope(aml, "\\_GPE");
+    size_t method = aml_begin_method(aml, "_E00", 0);
+    aml_notify(aml, "_SB_", GENERATION_DEVICE, GENERATION_CHANGED);
+    aml_end(aml, method);
+    aml_end(aml, scope);
+}
+
 /* So that the guest reserves the registers. */
 static void add_hpet(struct aml *aml, const struct acpi_config *config)
 {
@@ -223,7 +254,9 @@ static uint32_t add_dsdt(struct acpi_tables *tables, const struct acpi_config *c
         if (config->hpet_address)
             add_hpet(aml, config);
         add_pvpanic(aml, config);
+        add_generation(aml, config);
         aml_end(aml, scope);
+        add_general_events(aml);
         aml_name(aml, "\\_S5_");
         size_t package = aml_begin_package(aml, 4);
         aml_integer(aml, 5);
@@ -279,12 +312,14 @@ static uint32_t add_fadt(struct acpi_tables *tables, const struct acpi_config *c
     store_le(fadt + FADT_FACS, facs, 4);
     store_le(fadt + FADT_DSDT, dsdt, 4);
     store_le(fadt + 46, config->sci, 2);
-    store_le(fadt + 56, config->pm_base, 4);     /* PM1a event block */
-    store_le(fadt + 64, config->pm_base + 4, 4); /* PM1a control block */
-    store_le(fadt + 76, config->pm_base + 8, 4); /* PM timer */
+    store_le(fadt + 56, config->pm_base, 4);      /* PM1a event block */
+    store_le(fadt + 64, config->pm_base + 4, 4);  /* PM1a control block */
+    store_le(fadt + 76, config->pm_base + 8, 4);  /* PM timer */
+    store_le(fadt + 80, config->pm_base + 12, 4); /* general-purpose events */
     fadt[88] = 4;
     fadt[89] = 2;
     fadt[91] = 4;
+    fadt[92] = 2;
     store_le(fadt + 96, 0xfff, 2); /* C2 and C3 not supported */
     store_le(fadt + 98, 0xfff, 2);
     fadt[108] = 0x32; /* century byte in CMOS */
@@ -298,6 +333,7 @@ static uint32_t add_fadt(struct acpi_tables *tables, const struct acpi_config *c
     put_port(fadt + 148, config->pm_base, 32, 2);
     put_port(fadt + 172, (uint16_t)(config->pm_base + 4), 16, 2);
     put_port(fadt + 208, (uint16_t)(config->pm_base + 8), 32, 3);
+    put_port(fadt + 220, (uint16_t)(config->pm_base + 12), 16, 1);
     uint32_t offset = put_table(tables, fadt, sizeof(fadt), "FACP", 6);
     for (unsigned i = 0; i < ARRAY_SIZE(pointers); i++)
         note_pointer(tables, offset + pointers[i].field, pointers[i].size);

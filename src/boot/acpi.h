@@ -10,14 +10,15 @@
  */
 struct acpi_config {
     unsigned cpu_count;
-    uint16_t pm_base; /* PM1a event block; control at +4, timer at +8 */
+    uint16_t pm_base; /* PM1a event block; control at +4, timer at +8, general events at +12 */
     uint8_t sci;
     uint16_t reset_port;
     uint16_t pvpanic_port;
     uint64_t ioapic_address;
     uint64_t apic_address;
-    uint64_t hpet_address;        /* 0: none */
-    uint32_t hpet_id;             /* low half of its capabilities register */
+    uint64_t generation_address; /* of the VM generation id; general event 0 says that it changed */
+    uint64_t hpet_address;       /* 0: none */
+    uint32_t hpet_id;            /* low half of its capabilities register */
     uint32_t pci_first, pci_last; /* MMIO window below 4 GiB */
     uint64_t pci_high_first, pci_high_last;
     uint8_t pci_gsis[4], pci_isa_irqs[4]; /* where PCI's four interrupt wires go */

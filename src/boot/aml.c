@@ -19,6 +19,7 @@ enum {
     OP_ARGUMENT_0 = 0x68,
     OP_STORE = 0x70,
     OP_DEVICE = 0x82,
+    OP_NOTIFY = 0x86,
     OP_IF = 0xa0,
     OP_RETURN = 0xa4,
 };
@@ -111,6 +112,18 @@ void aml_store_argument(struct aml *aml, const char *name)
     put_byte(aml, OP_STORE);
     put_byte(aml, OP_ARGUMENT_0);
     put(aml, name, strlen(name));
+}
+
+#define TWO_NAMES 0x2e /* the next eight letters are a path of two */
+
+void aml_notify(struct aml *aml, const char *scope, const char *device, unsigned value)
+{
+    put_byte(aml, OP_NOTIFY);
+    put_byte(aml, '\\');
+    put_byte(aml, TWO_NAMES);
+    put(aml, scope, 4);
+    put(aml, device, 4);
+    aml_integer(aml, value);
 }
 
 void aml_return(struct aml *aml, const char *name)

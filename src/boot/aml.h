@@ -29,6 +29,8 @@ void aml_end_resources(struct aml *aml, size_t begin);
 /* In a method: puts its first argument into the name; ends it with the value of the name. */
 void aml_store_argument(struct aml *aml, const char *name);
 void aml_return(struct aml *aml, const char *name);
+/* Tells the driver of \scope.device that `value` has happened to it. */
+void aml_notify(struct aml *aml, const char *scope, const char *device, unsigned value);
 
 /* Name(name, ...): the value follows with one of the next functions. */
 void aml_name(struct aml *aml, const char *name);

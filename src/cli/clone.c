@@ -5,6 +5,8 @@
 #include "cli/vm_command.h"
 
 #include <errno.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define CLONES_MAX 64
 
@@ -40,7 +42,7 @@ static int prepare(struct clone_options *options, char folder[STATE_PATH_MAX], s
     int result = 0;
     if (!options->tag) {
         options->tag = options->names[0];
-        result = snapshot_make(&options->vm.directory, options->tag, error);
+        result = snapshot_make(&options->vm.directory, options->tag, false, error);
     }
     return result == 0 ? snapshot_folder(&options->vm.directory, options->tag, folder, error)
                        : result;
@@ -62,6 +64,23 @@ static int start_clone(const char *name, const char *folder, unsigned copy)
     return code;
 }
 
+/* All at the same time, in a process each. Returns the exit code of one that failed. */
+static int start_clones(const struct clone_options *options, const char *folder)
+{
+    int code = EXIT_CODE_OK, status;
+    for (unsigned i = 0; i < options->count; i++) {
+        pid_t child = fork();
+        if (child == 0)
+            _exit(start_clone(options->names[i], folder, i + 1));
+        if (child < 0)
+            code = EXIT_CODE_HOST;
+    }
+    while (wait(&status) > 0)
+        if (!WIFEXITED(status) || WEXITSTATUS(status) != EXIT_CODE_OK)
+            code = WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_CODE_HOST;
+    return code;
+}
+
 static int run(int argc, char **argv)
 {
     char folder[STATE_PATH_MAX];
@@ -71,8 +90,8 @@ static int run(int argc, char **argv)
     if (result == 0)
         result = prepare(&options, folder, &error);
     int code = command_end(result, &error);
-    for (unsigned i = 0; result == 0 && code == EXIT_CODE_OK && i < options.count; i++)
-        code = start_clone(options.names[i], folder, i + 1);
+    if (result == 0)
+        code = start_clones(&options, folder);
     vm_command_close(&options.vm);
     return code;
 }

@@ -60,7 +60,7 @@ static void saved(void *opaque, const struct snapshot_outcome *outcome)
 void run_save(struct run_save *save, struct vm *vm)
 {
     struct error error = {0};
-    struct snapshot_request request = {.files = save->files};
+    struct snapshot_request request = {.files = save->files, .lasting = true};
     for (unsigned i = 0; i < VM_DISKS_MAX; i++)
         request.overlays[i] = (struct block_overlay){.fd = -1, .below_fd = -1};
     if (!save->folder)

@@ -30,7 +30,8 @@ int snapshot_folder(const struct state_directory *directory, const char *tag,
     return length < STATE_PATH_MAX ? 0 : error_set(error, ENAMETOOLONG, "%s: is too long", tag);
 }
 
-int snapshot_make(const struct state_directory *directory, const char *tag, struct error *error)
+int snapshot_make(const struct state_directory *directory, const char *tag, bool lasting,
+                  struct error *error)
 {
     char folder[STATE_PATH_MAX];
     json_t *reply = NULL;
@@ -41,6 +42,7 @@ int snapshot_make(const struct state_directory *directory, const char *tag, stru
         return error_set(error, errno, "%s/" FOLDER ": %s", directory->path, strerror(errno));
     json_t *body = json_object();
     json_object_set_new(body, "destination_url", json_sprintf("file://%s", folder));
+    json_object_set_new(body, "sync", json_boolean(lasting));
     result = vm_command_ask(directory, "PUT", "vm.snapshot", body, &reply, error);
     json_decref(body);
     if (result == 0)
@@ -111,7 +113,7 @@ static int run(int argc, char **argv)
     struct error error = {0};
     int result = vm_command_open(&command_snapshot, &options.vm, argc, argv, &error);
     if (result == 0)
-        result = options.tag ? snapshot_make(&options.vm.directory, options.tag, &error)
+        result = options.tag ? snapshot_make(&options.vm.directory, options.tag, true, &error)
                              : list(&options.vm.directory, &error);
     vm_command_close(&options.vm);
     return command_end(result, &error);

@@ -3,7 +3,7 @@
  * vm.snapshot, as the supervisor asks for it. The descriptors are the snapshot's state and memory,
  * then an overlay and the image below it for each disk that "overlays" names:
  *
- *   {"overlays": [{"disk": 0, "path": "/.../disk0.qcow2", "size": 196608}]}
+ *   {"lasting": true, "overlays": [{"disk": 0, "path": "/.../disk0.qcow2", "size": 196608}]}
  *
  * and the answer is {"switched": true, "pause_us": 5800, "total_us": 310000}; "switched" says that
  * the disks are on their overlays, also when the snapshot failed.
@@ -85,6 +85,7 @@ static int take_request(const struct control_call *call, struct snapshot_request
 {
     for (unsigned i = 0; i < VM_DISKS_MAX; i++)
         request->overlays[i] = (struct block_overlay){.fd = -1, .below_fd = -1};
+    request->lasting = json_is_true(json_object_get(call->body, "lasting"));
     request->files = (struct snapshot_files){take_fd(call, 0), take_fd(call, 1)};
     if (request->files.state < 0 || request->files.memory < 0)
         return error_set(error, EINVAL, "vm.snapshot: its files are missing");

@@ -20,13 +20,22 @@
 #define PM1_EVENTS      (PM1_TIMER | PM1_POWERBUTTON)
 #define SLEEP_TYPE_S5   5 /* what the DSDT's \_S5 says */
 
-enum { PM1_STATUS = 0, PM1_ENABLE = 2, PM1_CONTROL = 4, PM_TIMER = 8, PM_SIZE = 12 };
+enum {
+    PM1_STATUS = 0,
+    PM1_ENABLE = 2,
+    PM1_CONTROL = 4,
+    PM_TIMER = 8,
+    GPE_STATUS = 12, /* general-purpose events, a bit each: ACPI 6.4 §4.8.4.1 */
+    GPE_ENABLE = 13,
+    PM_SIZE = 14,
+};
 
 struct acpi_power {
     struct device device;
     struct bus *bus;
     pthread_mutex_t lock;
     uint16_t status, enable, control;
+    uint8_t gpe_status, gpe_enable;
     uint64_t timer_start_ns; /* when the PM timer stood at 0 */
     uint64_t timer_ns;       /* since then: what the state holds in its place */
     uint64_t halves;         /* changes of the PM timer's highest bit that status has seen */
@@ -50,7 +59,8 @@ static void power_update(struct acpi_power *power)
     if (halves != power->halves)
         power->status |= PM1_TIMER;
     power->halves = halves;
-    irq_set(&power->sci, (power->status & power->enable & PM1_EVENTS) != 0);
+    irq_set(&power->sci,
+            power->status & power->enable & PM1_EVENTS || power->gpe_status & power->gpe_enable);
     if (power->enable & PM1_TIMER)
         loop_timer_arm(power->overflow, power->timer_start_ns + 1 +
                                             clock_scale((halves + 1) * PM_TIMER_HALF,
@@ -78,6 +88,8 @@ static uint64_t pm_read(void *opaque, uint64_t offset, unsigned size)
     store_le(registers + PM1_ENABLE, power->enable, 2);
     store_le(registers + PM1_CONTROL, power->control, 2);
     store_le(registers + PM_TIMER, timer_ticks(power) & PM_TIMER_MASK, 4);
+    registers[GPE_STATUS] = power->gpe_status;
+    registers[GPE_ENABLE] = power->gpe_enable;
     pthread_mutex_unlock(&power->lock);
     return load_le(registers + offset, size);
 }
@@ -104,6 +116,12 @@ static void pm_write_byte(struct acpi_power *power, unsigned offset, uint8_t val
             (power->control & PM1_SLEEP_TYPE) == SLEEP_TYPE_S5 * BIT(10))
             bus_power(power->bus, BUS_POWER_OFF);
         power->control &= ~PM1_SLEEP; /* reads as 0 */
+        break;
+    case GPE_STATUS:
+        if (offset == GPE_STATUS)
+            power->gpe_status &= ~value;
+        else
+            power->gpe_enable = value;
         break;
     default:
         break;
@@ -157,6 +175,7 @@ static void power_reset(struct device *device)
     struct acpi_power *power = (struct acpi_power *)device;
     pthread_mutex_lock(&power->lock);
     power->status = power->enable = 0;
+    power->gpe_status = power->gpe_enable = 0;
     power->timer_start_ns = clock_monotonic_ns();
     power->halves = 0;
     power->control =
@@ -198,23 +217,42 @@ static const struct device_ops power_ops = {
     .after_load = power_after_load,
 };
 static const struct state_field power_fields[] = {
-    STATE_FIELD(struct acpi_power, status),  STATE_FIELD(struct acpi_power, enable),
-    STATE_FIELD(struct acpi_power, control), STATE_FIELD(struct acpi_power, timer_ns),
-    STATE_FIELD(struct acpi_power, halves),
+    STATE_FIELD(struct acpi_power, status),     STATE_FIELD(struct acpi_power, enable),
+    STATE_FIELD(struct acpi_power, control),    STATE_FIELD(struct acpi_power, timer_ns),
+    STATE_FIELD(struct acpi_power, halves),     STATE_FIELD(struct acpi_power, gpe_status),
+    STATE_FIELD(struct acpi_power, gpe_enable),
 };
-static const struct state_table power_state = STATE_TABLE("acpi-power", 2, power_fields);
+static const struct state_table power_state = STATE_TABLE("acpi-power", 3, power_fields);
+
+/* NULL: the machine has none. */
+static struct acpi_power *find(struct bus *bus)
+{
+    struct device *device = bus->devices;
+    while (device && device->ops != &power_ops)
+        device = device->next;
+    return (struct acpi_power *)device;
+}
 
 void acpi_power_button(struct bus *bus)
 {
-    for (struct device *device = bus->devices; device; device = device->next) {
-        if (device->ops != &power_ops)
-            continue;
-        struct acpi_power *power = (struct acpi_power *)device;
-        pthread_mutex_lock(&power->lock);
-        power->status |= PM1_POWERBUTTON;
-        power_update(power);
-        pthread_mutex_unlock(&power->lock);
-    }
+    struct acpi_power *power = find(bus);
+    if (!power)
+        return;
+    pthread_mutex_lock(&power->lock);
+    power->status |= PM1_POWERBUTTON;
+    power_update(power);
+    pthread_mutex_unlock(&power->lock);
+}
+
+void acpi_general_event(struct bus *bus, enum acpi_event event)
+{
+    struct acpi_power *power = find(bus);
+    if (!power)
+        return;
+    pthread_mutex_lock(&power->lock);
+    power->gpe_status |= (uint8_t)BIT(event);
+    power_update(power);
+    pthread_mutex_unlock(&power->lock);
 }
 
 int acpi_power_create(struct bus *bus, struct error *error)

@@ -8,7 +8,7 @@
 #include "device/serial.h"
 
 /* Ports and lines that the ACPI tables name as well. */
-#define ACPI_PM_BASE   0x600 /* PM1a event block, control block at +4, PM timer at +8 */
+#define ACPI_PM_BASE   0x600 /* PM1a event block, control block +4, PM timer +8, events +12 */
 #define ACPI_SCI       9
 #define RESET_PORT     0xcf9
 #define PVPANIC_PORT   0x505
@@ -23,5 +23,17 @@ int rtc_create(struct bus *bus, struct irq_line irq, struct error *error);
 int acpi_power_create(struct bus *bus, struct error *error);
 /* Presses the ACPI power button. Any thread. */
 void acpi_power_button(struct bus *bus);
+
+/* General-purpose events: what the DSDT's \_GPE says happens on each. */
+enum acpi_event { ACPI_EVENT_GENERATION };
+/* Any thread. */
+void acpi_general_event(struct bus *bus, enum acpi_event event);
+
+/* The VM generation id. */
+#define GENERATION_ADDRESS UINT64_C(0xfeda0000)
+int generation_create(struct bus *bus, struct error *error);
+/* The machine is not the one it was any more, or goes on from a point where it has been before: it
+ * gets a new id, and the guest is told. Vcpus are stopped. */
+void generation_renew(struct bus *bus);
 
 #endif

@@ -19,6 +19,7 @@ struct job {
     char folder[PATH_MAX], by[64];
     supervisor_done *done;
     void *opaque;
+    bool lasting;
     struct snapshot_files files;
     json_t *frozen; /* machine.json's "disks" */
     struct overlay_file overlays[VM_DISKS_MAX];
@@ -145,7 +146,7 @@ static int ask_machine(struct job *job, struct error *error)
         fds[count++] = overlay->fd;
         fds[count++] = overlay->below_fd;
     }
-    json_t *body = json_pack("{s:o}", "overlays", overlays);
+    json_t *body = json_pack("{s:b, s:o}", "lasting", job->lasting, "overlays", overlays);
     int result =
         supervisor_ask(job->supervisor, "vm.snapshot", body, fds, count, saved, job, error);
     json_decref(body);
@@ -170,13 +171,14 @@ static void disks_known(void *opaque, const json_t *body, const char *why)
 
 /* --- first --- */
 
-int snapshot_take(struct supervisor *supervisor, const char *folder, const char *by,
+int snapshot_take(struct supervisor *supervisor, const char *folder, bool lasting, const char *by,
                   supervisor_done *done, void *opaque, struct error *error)
 {
     struct job *job = calloc(1, sizeof(*job));
     if (!job)
         return error_set(error, ENOMEM, "out of memory");
     *job = (struct job){.supervisor = supervisor,
+                        .lasting = lasting,
                         .done = done,
                         .opaque = opaque,
                         .files = {-1, -1},

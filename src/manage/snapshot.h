@@ -12,9 +12,9 @@
 
 #define SNAPSHOT_MACHINE "machine.json"
 
-/* Saves the running machine in a new folder. done is called later with "pause_us" and "total_us",
- * unless this returns -errno with *error. */
-int snapshot_take(struct supervisor *supervisor, const char *folder, const char *by,
+/* Saves the running machine in a new folder; lasting: so that a crash of the host cannot lose it.
+ * done is called later with "pause_us" and "total_us", unless this returns -errno with *error. */
+int snapshot_take(struct supervisor *supervisor, const char *folder, bool lasting, const char *by,
                   supervisor_done *done, void *opaque, struct error *error);
 
 /*

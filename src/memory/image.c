@@ -73,8 +73,6 @@ int memory_write_image(const struct memory *memory, int image, uint32_t *checksu
     struct writer writer = {.image = image, .size = memory->low_size + memory->high_size};
     int result = for_each_chunk(memory, write_chunk, &writer);
     *checksum = writer.checksum;
-    if (result == 0 && fdatasync(image) < 0)
-        result = -errno;
     return result;
 }
 

@@ -7,7 +7,7 @@
 #include "memory/memory.h"
 
 /*
- * Fills an empty file, and waits until it lasts. *checksum: CRC-32 of all RAM. 0 or -errno. Takes
+ * Fills an empty file. *checksum: CRC-32 of all RAM. 0 or -errno. Takes
  * no memory and no lock: a forked child may call it.
  */
 int memory_write_image(const struct memory *memory, int image, uint32_t *checksum);

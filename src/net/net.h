@@ -14,6 +14,8 @@ struct net_options {
     const struct frame_kind *kind;
     char *settings; /* of the back end; NULL: none */
     uint8_t mac[MAC_SIZE];
+    bool new_card; /* in a restored machine: not the card of its snapshot, whose address another has
+                    */
     unsigned queue_pairs;
     const char *pcap; /* the file for a capture; NULL: none */
     struct rate_limit_config limit;

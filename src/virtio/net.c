@@ -132,14 +132,16 @@ static void process(struct virtio_device *virtio, unsigned queue)
         net->backend->ops->ready(net->backend);
 }
 
-/* The guest keeps the address that it knows. */
+/* The guest keeps the address that it knows; a clone's finds the new one when its driver starts
+ * again. */
 static int config_loaded(struct virtio_device *virtio, const uint8_t *saved, struct error *error)
 {
     const struct virtio_net *net = (const struct virtio_net *)virtio;
     if (!net->active_pairs || net->active_pairs > net->pair_count)
         return error_set(error, EINVAL, "state of %s: the guest uses %u pairs of queues, not %u",
                          net->name, net->active_pairs, net->pair_count);
-    memcpy(virtio->config + CONFIG_MAC, saved + CONFIG_MAC, MAC_SIZE);
+    if (!net->new_card)
+        memcpy(virtio->config + CONFIG_MAC, saved + CONFIG_MAC, MAC_SIZE);
     return 0;
 }
 
@@ -166,6 +168,7 @@ static void configure(struct virtio_net *net, const struct net_options *options,
     snprintf(net->name, sizeof(net->name), "net%u", index);
     net->pair_count = (uint8_t)options->queue_pairs;
     net->active_pairs = 1;
+    net->new_card = options->new_card;
     if (net->pair_count > 1) {
         net->virtio.features = NET_CONTROL | NET_QUEUE_PAIRS;
         net->virtio.queue_count = 2u * net->pair_count + 1;

@@ -34,6 +34,7 @@ struct virtio_net {
     struct frame_backend *backend;
     char name[16];
     uint8_t pair_count;   /* that the card has */
+    bool new_card;        /* as of struct net_options */
     uint8_t active_pairs; /* that the driver uses */
     uint8_t
         flows[NET_FLOWS]; /* the pair on which the guest last sent frames of a flow: §5.1.6.5.6.1 */

@@ -235,5 +235,6 @@ int snapshot_load(struct snapshot *snapshot, struct vm *vm, struct error *error)
                          "the snapshot has %s, which this machine has not: give the options that "
                          "it was made with",
                          extra);
+    generation_renew(&vm->bus);
     return 0;
 }

@@ -55,6 +55,7 @@ void snapshot_close_files(struct snapshot_files *files);
 /* What a snapshot is written to. */
 struct snapshot_request {
     struct snapshot_files files; /* the caller's */
+    bool lasting;                /* done means that a crash of the host cannot lose it */
     /* What takes the place of each disk that may be written, whose image is the snapshot's from
      * then on; fd -1: none. Taken over. */
     struct block_overlay overlays[VM_DISKS_MAX];

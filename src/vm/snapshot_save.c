@@ -20,6 +20,7 @@ struct saver {
     struct loop_timer *timer;
     bool busy; /* what follows is of a snapshot on its way */
     struct snapshot_files files;
+    bool lasting;
     unsigned preparing; /* overlays that are being opened, and one more while they are asked for */
     int prepared;       /* 0 or -errno of one of them */
     bool overlaid[VM_DISKS_MAX];
@@ -107,7 +108,13 @@ static int write_state(struct saver *saver)
             return written < 0 ? -errno : -EIO;
         done += (size_t)written;
     }
-    return fdatasync(saver->files.state) < 0 ? -errno : 0;
+    return 0;
+}
+
+/* A state is never on the disk before its memory. */
+static int make_lasting(const struct saver *saver, int fd)
+{
+    return saver->lasting && fdatasync(fd) < 0 ? -errno : 0;
 }
 
 /* Its memory is the machine's of the moment of the fork. Other threads may have held locks then:
@@ -116,11 +123,15 @@ static _Noreturn void child_run(struct saver *saver)
 {
     struct snapshot_memory memory = {.size = saver->vm->config.memory_size};
     int result = memory_write_image(saver->vm->memory, saver->files.memory, &memory.checksum);
+    if (result == 0)
+        result = make_lasting(saver, saver->files.memory);
     if (result == 0) {
         state_save(&snapshot_memory_state, &memory, saver->memory_section);
         state_file_seal(&saver->state);
         result = write_state(saver);
     }
+    if (result == 0)
+        result = make_lasting(saver, saver->files.state);
     _exit(-result);
 }
 
@@ -281,6 +292,7 @@ int vm_save(struct vm *vm, const struct snapshot_request *request,
         return result;
     saver->busy = true;
     saver->files = request->files;
+    saver->lasting = request->lasting;
     saver->done = done;
     saver->opaque = opaque;
     saver->state = (struct state_file){0};

@@ -32,6 +32,7 @@ static int create_platform(const struct vm_config *config, struct bus *bus, stru
         pic_create,
         ioapic_create,
         acpi_power_create,
+        generation_create,
     };
     for (unsigned i = 0; i < ARRAY_SIZE(creators); i++) {
         int result = creators[i](bus, error);
@@ -129,6 +130,7 @@ static int create_nets(struct vm_devices *devices, const struct vm_config *confi
                        struct error *error)
 {
     for (unsigned i = 0; i < config->net_count; i++) {
+        devices->net_options[i].new_card = config->clone;
         int result =
             virtio_net_create(devices->pci, &devices->net_options[i], devices->nets[i], i, error);
         if (result < 0)

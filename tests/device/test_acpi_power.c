@@ -2,7 +2,14 @@
 /* ACPI's fixed hardware: events and control in accesses of every width, the PM timer, resets. */
 #include "board.h"
 
-enum { STATUS = ACPI_PM_BASE, ENABLE = STATUS + 2, CONTROL = STATUS + 4, TIMER = STATUS + 8 };
+enum {
+    STATUS = ACPI_PM_BASE,
+    ENABLE = STATUS + 2,
+    CONTROL = STATUS + 4,
+    TIMER = STATUS + 8,
+    GENERAL_STATUS = STATUS + 12,
+    GENERAL_ENABLE = STATUS + 13,
+};
 #define TIMER_EVENT  BIT(0)
 #define POWER_BUTTON BIT(8)
 #define SCI_ENABLE   BIT(0)
@@ -134,6 +141,23 @@ static void test_resets(void **state)
     assert_int_equal(board->power, BUS_POWER_RESET);
 }
 
+static void test_general_events(void **state)
+{
+    struct board *board = *state;
+    const uint8_t bit = BIT(ACPI_EVENT_GENERATION);
+    acpi_general_event(&board->bus, ACPI_EVENT_GENERATION);
+    assert_int_equal(board_in(board, GENERAL_STATUS), bit);
+    assert_false(sci(board));
+    board_out(board, GENERAL_ENABLE, bit);
+    assert_true(sci(board));
+    board_out(board, GENERAL_STATUS, (uint8_t)~bit); /* other events */
+    assert_true(sci(board));
+    board_out(board, GENERAL_STATUS, bit);
+    assert_false(sci(board));
+    assert_int_equal(get(board, GENERAL_STATUS, 2), bit << 8);
+    assert_int_equal(get(board, STATUS, 2), 0);
+}
+
 static void test_panic(void **state)
 {
     struct board *board = *state;
@@ -170,7 +194,7 @@ int main(void)
         POWER_TEST(test_power_off),      POWER_TEST(test_power_off_by_one_byte),
         POWER_TEST(test_timer),          POWER_TEST(test_timer_event),
         POWER_TEST(test_resets),         POWER_TEST(test_panic),
-        POWER_TEST(test_state_survives),
+        POWER_TEST(test_state_survives), POWER_TEST(test_general_events),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -38,10 +38,11 @@ static const struct place {
     {BUS_PORT, 0x70, 2},
     {BUS_PORT, 0x3f8, 8},
     {BUS_PORT, 0xcf8, 8},
-    {BUS_PORT, ACPI_PM_BASE, 12},
+    {BUS_PORT, ACPI_PM_BASE, 14},
     {BUS_PORT, 0, 0xffff},
     {BUS_MMIO, 0, 0x1000},
     {BUS_MMIO, HPET_ADDRESS, 0x400},
+    {BUS_MMIO, GENERATION_ADDRESS, 32},
     {BUS_MMIO, IOAPIC_ADDRESS, 32},
     {BUS_MMIO, HPET_ADDRESS + 0xf0, 0x80},
 };
@@ -121,7 +122,8 @@ static void create_devices(struct machine *machine)
     const struct serial_config config = {0};
     struct error error = {0};
     fuzz_require(pic_create(bus, &error) == 0 && ioapic_create(bus, &error) == 0 &&
-                     acpi_power_create(bus, &error) == 0 && hpet_create(bus, lines, &error) == 0 &&
+                     acpi_power_create(bus, &error) == 0 && generation_create(bus, &error) == 0 &&
+                     hpet_create(bus, lines, &error) == 0 &&
                      pit_create(bus, lines[HPET_LEGACY_PIT], &error) == 0 &&
                      rtc_create(bus, lines[HPET_LEGACY_RTC], &error) == 0,
                  &error);
