@@ -143,7 +143,7 @@ bool control_write_cr8(struct vcpu *vcpu, uint64_t value)
 /* Combinations that XSETBV refuses. APM vol. 2 §11.5.2 */
 static bool xcr0_valid(const struct vcpu *vcpu, uint64_t value)
 {
-    const uint64_t avx512 = XSTATE_OPMASK | XSTATE_ZMM_HI256 | XSTATE_HI16_ZMM;
+    const uint64_t avx512 = XSTATE_AVX512;
     return !(value & ~vcpu->model->xcr0_supported) && value & XSTATE_X87 &&
            (!(value & XSTATE_AVX) || value & XSTATE_SSE) &&
            (!(value & avx512) || ((value & avx512) == avx512 && value & XSTATE_AVX));
@@ -154,6 +154,7 @@ bool control_write_xcr0(struct vcpu *vcpu, uint64_t value)
     if (!xcr0_valid(vcpu, value))
         return raise_error(vcpu, VECTOR_GP, 0);
     vcpu->xcr0 = value;
+    vcpu_update_mode(vcpu);
     return true;
 }
 

@@ -64,10 +64,16 @@ struct cpu_model {
     uint64_t xcr0_supported;
     unsigned physical_address_bits;
     bool kvm_paravirtual; /* offer leaf 0x40000000 */
+    bool optional;        /* "host": what the host lacks is left out */
 };
 
 /* NULL when there is no such model. */
 const struct cpu_model *cpu_model_find(const char *name);
+/*
+ * The model as this host can run it, in *fitted: engines let the host's units do the vector and bit
+ * instructions. -ENOTSUP when the model needs a feature that the host has not.
+ */
+int cpu_model_fit(const struct cpu_model *model, struct cpu_model *fitted, struct error *error);
 /* Models by index for --cpu help; NULL past the last. */
 const struct cpu_model *cpu_model_at(unsigned index);
 /* The name of the next feature the model has; starts with *position 0. NULL: no more. */

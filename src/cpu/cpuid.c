@@ -81,7 +81,8 @@ static struct cpuid_result leaf_topology(const struct vcpu *vcpu, uint32_t leaf,
 static const struct {
     uint16_t size, offset;
 } xstate_components[] = {
-    [2] = {256, 576}, [5] = {64, 1088}, [6] = {512, 1152}, [7] = {1024, 1664}, [9] = {8, 2688},
+    [2] = {256, XSAVE_YMM_HIGH},  [5] = {64, XSAVE_OPMASK}, [6] = {512, XSAVE_ZMM_HIGH},
+    [7] = {1024, XSAVE_HI16_ZMM}, [9] = {8, XSAVE_PKRU},
 };
 
 uint32_t xstate_size(uint64_t components, bool compacted)

@@ -100,6 +100,20 @@ static inline bool address_is_canonical(uint64_t address)
 #define EFER_NXE   BIT(11)
 #define EFER_FFXSR BIT(14)
 
+/* Where vector registers lie in vcpu->xsave: XSAVE's standard format, as leaf 0xd of CPUID says it.
+ * APM vol. 2 §11.5.7 */
+enum xsave_offset {
+    XSAVE_FCW = 0,
+    XSAVE_FTW = 4,
+    XSAVE_MXCSR = 24,
+    XSAVE_XMM = 160,       /* 16 of 16 bytes */
+    XSAVE_YMM_HIGH = 576,  /* 16 of 16 bytes: the upper halves */
+    XSAVE_OPMASK = 1088,   /* 8 of 8 bytes */
+    XSAVE_ZMM_HIGH = 1152, /* 16 of 32 bytes: the upper halves */
+    XSAVE_HI16_ZMM = 1664, /* ZMM16 to ZMM31, 64 bytes each */
+    XSAVE_PKRU = 2688,
+};
+
 /* XCR0 and XSTATE_BV, APM vol. 2 §11.5.2 */
 #define XSTATE_X87       BIT(0)
 #define XSTATE_SSE       BIT(1)
@@ -108,6 +122,7 @@ static inline bool address_is_canonical(uint64_t address)
 #define XSTATE_ZMM_HI256 BIT(6)
 #define XSTATE_HI16_ZMM  BIT(7)
 #define XSTATE_PKRU      BIT(9)
+#define XSTATE_AVX512    (XSTATE_OPMASK | XSTATE_ZMM_HI256 | XSTATE_HI16_ZMM)
 
 /* struct segment.attributes: descriptor bits 40..47 and 52..55, packed as in an SVM VMCB. APM vol.
  * 2 §4.7, table 15-5 */
@@ -252,6 +267,8 @@ enum {
 #define CODE_MODE_FS_OPEN   BIT(10) /* not in 64-bit code: FS has a limit of 4 GiB and allows all */
 #define CODE_MODE_GS_OPEN   BIT(11) /* likewise */
 #define CODE_MODE_AC        BIT(9)  /* CPL below 3 with RFLAGS.AC: SMAP does not apply */
+#define CODE_MODE_AVX       BIT(12) /* XCR0 has AVX, and CR4.OSXSAVE is set */
+#define CODE_MODE_AVX512    BIT(13) /* ... and all of AVX-512 */
 #define CODE_MODE_STEP      BIT(8)  /* RFLAGS.TF or armed breakpoints: one instruction a block */
 
 #endif

@@ -42,7 +42,9 @@ struct translate_state {
     uint64_t spill, spill2;
     uint64_t source;       /* REP MOVS: hva that is read from; for RSI alone */
     uint16_t parked_flags; /* low byte: OF; high byte: SF ZF AF PF CF as LAHF gives them */
-    uint8_t xmm_live;      /* the vector registers and MXCSR are in the host's */
+    uint8_t xmm_live;      /* the XMM registers and MXCSR are in the host's */
+    uint8_t ymm_live;      /* the YMM registers too */
+    uint8_t zmm_live;      /* all 32 ZMM registers and the opmasks too */
     uint8_t x87_live;      /* the x87 registers are in the host's */
     bool vector_trap;      /* an unmasked vector exception: such instructions are interpreted */
     bool interpret_next;   /* the instruction at rip is for the interpreter */
@@ -54,7 +56,8 @@ struct translate_state {
     /* Jump slots are right for these; see jump.c. */
     uint64_t fetch_epoch[2];
     uint64_t lower_generation;
-    bool jumps_lower; /* supervisor code of the lower half has slots */
+    uint32_t jump_vectors; /* CODE_MODE_* of vector registers */
+    bool jumps_lower;      /* supervisor code of the lower half has slots */
     uint16_t context_count;
     uint64_t jump_clears;                   /* times all slots were dropped */
     uint16_t contexts[CONTEXT_MODES][1024]; /* by mode and TLB generation; 0: none yet */

@@ -21,9 +21,6 @@
 #define PAT_RESET   UINT64_C(0x0007040600070406)
 
 /* Byte offsets in the XSAVE image. */
-#define XSAVE_FCW   0
-#define XSAVE_FTW   4
-#define XSAVE_MXCSR 24
 
 struct vcpu *vcpu_create(struct vcpu_group *group, struct bus *bus, const struct cpu_model *model,
                          struct error *error)
@@ -223,6 +220,7 @@ static uint32_t segments_mode(const struct vcpu *vcpu)
 
 static uint32_t code_mode(const struct vcpu *vcpu)
 {
+    const uint64_t avx = XSTATE_SSE | XSTATE_AVX;
     uint32_t mode = segments_mode(vcpu);
     if (vcpu->segments[SEG_CS].attributes & SEGMENT_BIG)
         mode |= CODE_MODE_BIG;
@@ -234,6 +232,10 @@ static uint32_t code_mode(const struct vcpu *vcpu)
         mode |= CODE_MODE_AC;
     if (vcpu->cr0 & (CR0_TS | CR0_EM) || !(vcpu->cr4 & CR4_OSFXSR))
         mode |= CODE_MODE_NO_FPU;
+    if (vcpu->cr4 & CR4_OSXSAVE && (vcpu->xcr0 & avx) == avx)
+        mode |= CODE_MODE_AVX;
+    if (mode & CODE_MODE_AVX && (vcpu->xcr0 & XSTATE_AVX512) == XSTATE_AVX512)
+        mode |= CODE_MODE_AVX512;
     if (vcpu_v86(vcpu))
         mode |= CODE_MODE_V86;
     else if (vcpu_protected(vcpu))

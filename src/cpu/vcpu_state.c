@@ -11,8 +11,6 @@
 /* Of the requests, what is not worked out again. */
 #define REQUESTS_KEPT (VCPU_REQUEST_NMI | VCPU_REQUEST_INIT | VCPU_REQUEST_STARTUP)
 
-#define XSAVE_MXCSR 24 /* byte offset in the image */
-
 void vcpu_before_save(struct vcpu *vcpu)
 {
     apic_before_save(vcpu->apic);

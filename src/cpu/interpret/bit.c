@@ -2,6 +2,7 @@
 /* BT, BTS, BTR, BTC (bit strings in memory included), BSF, BSR, POPCNT. */
 #include "cpu/control.h"
 #include "cpu/interpret/operand.h"
+#include "cpu/isa.h"
 
 enum bit_action { BIT_TEST, BIT_SET, BIT_RESET, BIT_COMPLEMENT };
 
@@ -166,7 +167,9 @@ static op_handler *select_test(struct selection *selection, enum bit_action acti
 
 op_handler *select_bit(struct selection *selection)
 {
-    const bool has_popcnt = selection->vcpu->model->leaf1_ecx & BIT(23);
+    /* Without BMI and LZCNT, TZCNT and LZCNT are BSF and BSR with a prefix that means nothing; with
+     * them the host's units do it: vector.c. */
+    bool has = isa_set_available(selection->vcpu->model, selection->instruction.meta.isa_set);
     switch (selection->instruction.mnemonic) {
     case ZYDIS_MNEMONIC_BT:
         return select_test(selection, BIT_TEST);
@@ -176,15 +179,16 @@ op_handler *select_bit(struct selection *selection)
         return select_test(selection, BIT_RESET);
     case ZYDIS_MNEMONIC_BTC:
         return select_test(selection, BIT_COMPLEMENT);
-    /* Without BMI and LZCNT, TZCNT and LZCNT are BSF and BSR with a prefix that means nothing. */
     case ZYDIS_MNEMONIC_BSF:
-    case ZYDIS_MNEMONIC_TZCNT:
         return select_scan(selection, bsf);
+    case ZYDIS_MNEMONIC_TZCNT:
+        return has ? NULL : select_scan(selection, bsf);
     case ZYDIS_MNEMONIC_BSR:
-    case ZYDIS_MNEMONIC_LZCNT:
         return select_scan(selection, bsr);
+    case ZYDIS_MNEMONIC_LZCNT:
+        return has ? NULL : select_scan(selection, bsr);
     case ZYDIS_MNEMONIC_POPCNT:
-        return has_popcnt ? select_scan(selection, popcnt) : NULL;
+        return has ? select_scan(selection, popcnt) : NULL;
     default:
         return NULL;
     }

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cpu/interpret/native.h"
 
+#include "cpu/control.h"
+#include "cpu/vector_image.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -8,7 +11,7 @@
 
 #define CODE_SIZE   MIB(1)
 #define CODE_MARGIN KIB(32) /* more than one block's worth of stubs */
-#define STUB_MAX    160
+#define STUB_MAX    384
 #define TABLE_SIZE  4096
 
 /* Stubs made so far, found again by their code. */
@@ -100,36 +103,62 @@ static void emit_disp32(struct emitter *emitter, uint32_t displacement)
     emit(emitter, &displacement, 4);
 }
 
-#define XMM_OFFSET 160 /* of XMM0 in the XSAVE image */
+/* Host registers that stand for the guest's general ones: rax, rcx, rdx, r9. The first three are
+ * also those that instructions name by themselves. */
+#define GENERAL_COUNT 4
+static const uint8_t general_numbers[GENERAL_COUNT] = {GPR_RAX, GPR_RCX, GPR_RDX, GPR_R9};
+/* Slots of the registers in an instruction's bytes, in turn. */
+static const uint8_t visible_slots[] = {0, 1, 3};
 
-/* movups between XMM register `number` and the guest's copy at [rdi + ...]. */
-static void emit_xmm(struct emitter *emitter, unsigned number, bool store)
+/* mov between the host register of a slot and the guest's file at [rsi + offset]. */
+static void emit_general(struct emitter *emitter, unsigned slot, uint32_t offset, bool store)
 {
-    if (number >= 8)
-        emit_bytes1(emitter, 0x44);
-    const uint8_t bytes[] = {0x0f, store ? 0x11 : 0x10, (uint8_t)(0x87 | (number & 7) << 3)};
-    emit(emitter, bytes, sizeof(bytes));
-    emit_disp32(emitter, XMM_OFFSET + number * 16);
-}
-
-/* mov between host register `number` (rax 0, rcx 1, rdx 2) and the guest's file at [rsi + offset].
- */
-static void emit_general(struct emitter *emitter, unsigned number, uint32_t offset, bool store)
-{
-    const uint8_t bytes[] = {0x48, store ? 0x89 : 0x8b, (uint8_t)(0x86 | number << 3)};
+    unsigned number = general_numbers[slot];
+    const uint8_t bytes[] = {number & 8 ? 0x4c : 0x48, store ? 0x89 : 0x8b,
+                             (uint8_t)(0x86 | (number & 7) << 3)};
     emit(emitter, bytes, sizeof(bytes));
     emit_disp32(emitter, offset);
 }
 
+/* Which parts of vector registers an instruction may change. */
+enum stub_width {
+    WIDTH_XMM, /* legacy encoding */
+    WIDTH_YMM, /* VEX: the rest of the register becomes zero */
+    WIDTH_ZMM, /* the same, where the model has AVX-512; EVEX */
+};
+
 /* What the stub has to do around the instruction. */
 struct stub_plan {
-    uint16_t xmm_load, xmm_store; /* bit n: XMMn */
+    enum stub_width width;
+    uint32_t vector_load, vector_store; /* bit n: XMMn, YMMn, ZMMn */
+    uint8_t opmask_load, opmask_store;
     struct {
         bool used, stored;
         uint32_t offset; /* in the guest's register file */
-    } general[3];        /* host rax, rcx, rdx */
+    } general[GENERAL_COUNT];
     bool flags;
 };
+
+static void emit_part(struct emitter *emitter, enum vector_part part, unsigned number, bool store)
+{
+    uint8_t code[VECTOR_MOVE_MAX];
+    unsigned length = vector_move_encode(code, part, number, store, IMAGE_AT_RDI, 0);
+    emit(emitter, code, length);
+}
+
+/* The vector register between the host's and the guest's copy. */
+static void emit_vector(struct emitter *emitter, enum stub_width width, unsigned number, bool store)
+{
+    if (number >= 16) {
+        emit_part(emitter, PART_ZMM, number, store);
+        return;
+    }
+    emit_part(emitter, width == WIDTH_XMM ? PART_XMM : PART_LOW, number, store);
+    if (width >= WIDTH_YMM)
+        emit_part(emitter, PART_YMM_HIGH, number, store);
+    if (width == WIDTH_ZMM)
+        emit_part(emitter, PART_ZMM_HIGH, number, store);
+}
 
 static ZydisRegister host_register(unsigned number, ZyanU16 bits)
 {
@@ -138,9 +167,17 @@ static ZydisRegister host_register(unsigned number, ZyanU16 bits)
     return bases[__builtin_ctz(bits / 8)] + (ZydisRegister)number;
 }
 
-static bool is_xmm(ZydisRegister name)
+/* Number of an XMM, YMM or ZMM register; -1: it is none. */
+static int vector_number(ZydisRegister name)
 {
-    return name >= ZYDIS_REGISTER_XMM0 && name <= ZYDIS_REGISTER_XMM15;
+    switch (ZydisRegisterGetClass(name)) {
+    case ZYDIS_REGCLASS_XMM:
+    case ZYDIS_REGCLASS_YMM:
+    case ZYDIS_REGCLASS_ZMM:
+        return ZydisRegisterGetId(name);
+    default:
+        return -1;
+    }
 }
 
 static bool is_flags(ZydisRegister name)
@@ -149,23 +186,32 @@ static bool is_flags(ZydisRegister name)
            name == ZYDIS_REGISTER_RFLAGS;
 }
 
-/* Gives each general register a host register: visible ones rax, rcx in turn; hidden ones their
- * own. */
+/* The slot that already stands for the register, or the next free one. Two results in one register
+ * must be one: MULX. */
+static unsigned visible_slot(const struct stub_plan *plan, int offset, unsigned *next)
+{
+    for (unsigned i = 0; i < *next; i++)
+        if (plan->general[visible_slots[i]].offset == (uint32_t)offset)
+            return visible_slots[i];
+    return *next < ARRAY_SIZE(visible_slots) ? visible_slots[(*next)++] : GENERAL_COUNT;
+}
+
+/* Gives each general register a host register: visible ones by turns; hidden ones their own. */
 static bool plan_general(struct stub_plan *plan, const ZydisDecodedOperand *operand, bool visible,
                          ZydisEncoderOperand *encoded, unsigned *next)
 {
     int offset = selection_register(operand->reg.value);
     if (offset < 0)
         return false;
-    unsigned number = visible ? (*next)++ : (unsigned)offset / 8;
-    if (number >= ARRAY_SIZE(plan->general))
+    unsigned slot = visible ? visible_slot(plan, offset, next) : (unsigned)offset / 8;
+    if (slot >= GENERAL_COUNT)
         return false;
-    plan->general[number].used = true;
-    plan->general[number].offset = (uint32_t)offset;
+    plan->general[slot].used = true;
+    plan->general[slot].offset = (uint32_t)offset;
     if (operand->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
-        plan->general[number].stored = true;
+        plan->general[slot].stored = true;
     if (visible)
-        encoded->reg.value = host_register(number, operand->size);
+        encoded->reg.value = host_register(general_numbers[slot], operand->size);
     return true;
 }
 
@@ -184,11 +230,17 @@ static bool plan_operand(struct stub_plan *plan, const ZydisDecodedOperand *oper
     if (operand->type != ZYDIS_OPERAND_TYPE_REGISTER)
         return true;
     ZydisRegister name = operand->reg.value;
-    if (is_xmm(name)) {
-        uint16_t bit = (uint16_t)(1u << (name - ZYDIS_REGISTER_XMM0));
-        plan->xmm_load |= bit;
-        if (operand->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
-            plan->xmm_store |= bit;
+    bool written = operand->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
+    int vector = vector_number(name);
+    if (vector >= 0) {
+        plan->vector_load |= 1u << vector;
+        plan->vector_store |= written ? 1u << vector : 0;
+        return true;
+    }
+    if (ZydisRegisterGetClass(name) == ZYDIS_REGCLASS_MASK) {
+        uint8_t bit = (uint8_t)(1u << ZydisRegisterGetId(name));
+        plan->opmask_load |= bit;
+        plan->opmask_store |= written ? bit : 0;
         return true;
     }
     if (is_flags(name)) {
@@ -222,35 +274,53 @@ static bool encode(const struct selection *selection, struct stub_plan *plan, ui
     return ZYAN_SUCCESS(ZydisEncoderEncodeInstruction(&request, code, length));
 }
 
+static enum stub_width width_of(const struct selection *selection)
+{
+    if (selection->instruction.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY)
+        return WIDTH_XMM;
+    return selection->vcpu->model->xcr0_supported & XSTATE_ZMM_HI256 ? WIDTH_ZMM : WIDTH_YMM;
+}
+
+static void emit_registers(struct emitter *emitter, const struct stub_plan *plan, bool store)
+{
+    uint32_t vectors = store ? plan->vector_store : plan->vector_load;
+    uint8_t opmasks = store ? plan->opmask_store : plan->opmask_load;
+    for (unsigned i = 0; i < 32; i++)
+        if (vectors >> i & 1)
+            emit_vector(emitter, plan->width, i, store);
+    for (unsigned i = 0; i < 8; i++)
+        if (opmasks >> i & 1)
+            emit_part(emitter, PART_OPMASK, i, store);
+}
+
 static bool build(const struct selection *selection, struct emitter *emitter)
 {
-    struct stub_plan plan = {0};
+    struct stub_plan plan = {.width = width_of(selection)};
     uint8_t code[ZYDIS_MAX_INSTRUCTION_LENGTH];
     ZyanUSize length;
     if (!encode(selection, &plan, code, &length))
         return false;
-    /* At most four XMM and three general registers: the code fits STUB_MAX. */
-    if (__builtin_popcount(plan.xmm_load) > 4)
+    /* At most four vector, three opmask and four general registers: the code fits STUB_MAX. */
+    if (__builtin_popcount(plan.vector_load) > 4)
         return false;
     static const uint8_t memory_to_r8[] = {0x49, 0x89, 0xd0}; /* mov r8, rdx */
     static const uint8_t flags_in[] = {0x51, 0x9d};           /* push rcx; popfq */
     static const uint8_t flags_out[] = {0x9c, 0x58};          /* pushfq; pop rax */
+    static const uint8_t vzeroupper[] = {0xc5, 0xf8, 0x77};
     emit(emitter, memory_to_r8, sizeof(memory_to_r8));
-    for (unsigned i = 0; i < 16; i++)
-        if (plan.xmm_load >> i & 1)
-            emit_xmm(emitter, i, false);
+    emit_registers(emitter, &plan, false);
     if (plan.flags)
         emit(emitter, flags_in, sizeof(flags_in));
-    for (unsigned i = 0; i < ARRAY_SIZE(plan.general); i++)
+    for (unsigned i = 0; i < GENERAL_COUNT; i++)
         if (plan.general[i].used)
             emit_general(emitter, i, plan.general[i].offset, false);
     emit(emitter, code, length);
-    for (unsigned i = 0; i < ARRAY_SIZE(plan.general); i++)
+    for (unsigned i = 0; i < GENERAL_COUNT; i++)
         if (plan.general[i].stored)
             emit_general(emitter, i, plan.general[i].offset, true);
-    for (unsigned i = 0; i < 16; i++)
-        if (plan.xmm_store >> i & 1)
-            emit_xmm(emitter, i, true);
+    emit_registers(emitter, &plan, true);
+    if (plan.width != WIDTH_XMM && plan.vector_load)
+        emit(emitter, vzeroupper, sizeof(vzeroupper));
     if (plan.flags)
         emit(emitter, flags_out, sizeof(flags_out));
     emit_bytes1(emitter, 0xc3);

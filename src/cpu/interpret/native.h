@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Small pieces of host code, one for each distinct x87, MMX or SSE instruction: the guest's own
- * instruction with its memory operand turned into [r8] and its general registers into rax and rcx,
- * between loads and stores of the XMM registers it names.
+ * Small pieces of host code, one for each distinct x87, MMX, SSE, AVX or BMI instruction: the
+ * guest's own instruction with its memory operand turned into [r8] and its general registers into
+ * others, between loads and stores of the vector registers it names.
  */
 #ifndef NACRE_CPU_INTERPRET_NATIVE_H
 #define NACRE_CPU_INTERPRET_NATIVE_H

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* x87, MMX, SSE to SSE4.2, AES and PCLMULQDQ, run on the host's units through native.c. */
+/* x87, MMX, SSE, AVX, AVX-512, BMI and their like, run on the host's units through native.c. */
 #include "cpu/interpret/vector.h"
 
 #include "cpu/control.h"
 #include "cpu/interpret/vector_op.h"
+#include "cpu/isa.h"
 
 bool vector_kind_allowed(struct vcpu *vcpu, enum vector_kind kind)
 {
     uint64_t cr0 = vcpu->cr0;
-    if (kind == KIND_GENERAL)
+    if (kind == KIND_GENERAL || (kind == KIND_AVX && !(cr0 & CR0_TS)))
         return true;
     if (kind == KIND_SSE && (cr0 & CR0_EM || !(vcpu->cr4 & CR4_OSFXSR)))
         return raise_exception(vcpu, VECTOR_UD);
@@ -22,14 +23,19 @@ bool vector_kind_allowed(struct vcpu *vcpu, enum vector_kind kind)
 /* What a vector instruction may change beside memory. */
 struct vector_copy {
     uint64_t registers[REGISTER_FILE_SIZE];
-    uint8_t xmm[256];
+    uint8_t vectors[XSAVE_PKRU - FX_XMM];
     struct lazy_flags lazy;
 };
+
+static size_t copy_size(const struct op *op)
+{
+    return op->condition == KIND_AVX ? XSAVE_PKRU - FX_XMM : 256;
+}
 
 static void copy_save(struct vcpu *vcpu, const struct op *op, struct vector_copy *copy)
 {
     memcpy(copy->registers, vcpu->registers, sizeof(copy->registers));
-    memcpy(copy->xmm, vcpu->xsave + FX_XMM, sizeof(copy->xmm));
+    memcpy(copy->vectors, vcpu->xsave + FX_XMM, copy_size(op));
     copy->lazy = vcpu->lazy;
     if (op->immediate & VECTOR_MMX)
         __asm__ volatile("fxsave64 %0" : "=m"(*(uint8_t(*)[FX_SIZE])vector_of(vcpu)->image));
@@ -38,7 +44,7 @@ static void copy_save(struct vcpu *vcpu, const struct op *op, struct vector_copy
 static void copy_restore(struct vcpu *vcpu, const struct op *op, const struct vector_copy *copy)
 {
     memcpy(vcpu->registers, copy->registers, sizeof(copy->registers));
-    memcpy(vcpu->xsave + FX_XMM, copy->xmm, sizeof(copy->xmm));
+    memcpy(vcpu->xsave + FX_XMM, copy->vectors, copy_size(op));
     vcpu->lazy = copy->lazy;
     if (op->immediate & VECTOR_MMX)
         host_fxrstor(vector_of(vcpu)->image);
@@ -82,7 +88,7 @@ static bool run_float_unmasked(struct vcpu *vcpu, const struct op *op, void *mem
     return raise_exception(vcpu, vcpu->cr4 & CR4_OSXMMEXCPT ? VECTOR_XM : VECTOR_UD);
 }
 
-static inline bool vector_execute(struct vcpu *vcpu, const struct op *op, void *memory)
+bool vector_execute(struct vcpu *vcpu, const struct op *op, void *memory)
 {
     const struct vector *vector = vector_of(vcpu);
     if (op->immediate & VECTOR_FLOAT && unlikely(~vector->mxcsr & MXCSR_MASKS))
@@ -139,7 +145,9 @@ static inline enum mmu_status vector_memory_work(struct vcpu *vcpu, const struct
     }
     void *hva =
         access_fast(vcpu, gva, op->operand_size, store ? MMU_WRITE : MMU_READ, vcpu->mmu_mode);
-    if (likely(hva != NULL)) {
+    bool copied =
+        (op->immediate & VECTOR_COPIED && gva & 15) || unlikely(vector_store_may_trap(vcpu, op));
+    if (likely(hva != NULL) && likely(!copied)) {
         if (unlikely(!vector_execute(vcpu, op, hva)))
             return MMU_FAULT;
         return MMU_OK;
@@ -178,32 +186,88 @@ static enum vector_kind kind_of_registers(const struct selection *selection, enu
     return mmx && !xmm_too && !is_mmx_conversion(selection->instruction.mnemonic) ? KIND_MMX : kind;
 }
 
-/* What the model must have for an instruction set. */
+/* VEX and EVEX exist in protected mode alone, and with vector registers when XCR0 has these. */
+static bool encoding_enabled(const struct selection *selection, enum vector_kind *kind)
+{
+    const ZydisDecodedInstruction *instruction = &selection->instruction;
+    uint32_t needed = CODE_MODE_PROTECTED;
+    if (instruction->encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY)
+        return true;
+    if (*kind != KIND_GENERAL) {
+        *kind = KIND_AVX;
+        needed |= instruction->encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX ||
+                          instruction->meta.isa_ext == ZYDIS_ISA_EXT_AVX512VEX
+                      ? CODE_MODE_AVX512
+                      : CODE_MODE_AVX;
+    }
+    return (selection->code_mode & needed) == needed;
+}
+
+/* What an instruction asks of the mode and of CR0 and CR4. False: it is not of this group, the
+ * model has it not, or the guest has not enabled its registers. */
 static bool extension_available(const struct selection *selection, enum vector_kind *kind)
 {
     static const struct {
         ZydisISAExt extension;
-        enum vector_kind kind;
-        int ecx_bit; /* of leaf 1; -1: always there */
+        enum vector_kind kind; /* in legacy encoding */
+        bool always;           /* in every model */
     } extensions[] = {
-        {ZYDIS_ISA_EXT_X87, KIND_X87, -1},      {ZYDIS_ISA_EXT_MMX, KIND_MMX, -1},
-        {ZYDIS_ISA_EXT_SSE, KIND_SSE, -1},      {ZYDIS_ISA_EXT_SSE2, KIND_SSE, -1},
-        {ZYDIS_ISA_EXT_SSE3, KIND_SSE, 0},      {ZYDIS_ISA_EXT_SSSE3, KIND_SSE, 9},
-        {ZYDIS_ISA_EXT_SSE4, KIND_SSE, 19},     {ZYDIS_ISA_EXT_AES, KIND_SSE, 25},
-        {ZYDIS_ISA_EXT_PCLMULQDQ, KIND_SSE, 1},
+        {ZYDIS_ISA_EXT_X87, KIND_X87, true},
+        {ZYDIS_ISA_EXT_MMX, KIND_MMX, true},
+        {ZYDIS_ISA_EXT_SSE, KIND_SSE, true},
+        {ZYDIS_ISA_EXT_SSE2, KIND_SSE, true},
+        {ZYDIS_ISA_EXT_SSE3, KIND_SSE, false},
+        {ZYDIS_ISA_EXT_SSSE3, KIND_SSE, false},
+        {ZYDIS_ISA_EXT_SSE4, KIND_SSE, false},
+        {ZYDIS_ISA_EXT_AES, KIND_SSE, false},
+        {ZYDIS_ISA_EXT_PCLMULQDQ, KIND_SSE, false},
+        {ZYDIS_ISA_EXT_SHA, KIND_SSE, false},
+        {ZYDIS_ISA_EXT_GFNI, KIND_SSE, false},
+        {ZYDIS_ISA_EXT_BMI1, KIND_GENERAL, false},
+        {ZYDIS_ISA_EXT_BMI2, KIND_GENERAL, false},
+        {ZYDIS_ISA_EXT_LZCNT, KIND_GENERAL, false},
+        {ZYDIS_ISA_EXT_ADOX_ADCX, KIND_GENERAL, false},
+        {ZYDIS_ISA_EXT_AVX, KIND_AVX, false},
+        {ZYDIS_ISA_EXT_AVXAES, KIND_AVX, false},
+        {ZYDIS_ISA_EXT_AVX2, KIND_AVX, false},
+        {ZYDIS_ISA_EXT_AVX2GATHER, KIND_AVX, false},
+        {ZYDIS_ISA_EXT_F16C, KIND_AVX, false},
+        {ZYDIS_ISA_EXT_FMA, KIND_AVX, false},
+        {ZYDIS_ISA_EXT_VAES, KIND_AVX, false},
+        {ZYDIS_ISA_EXT_VPCLMULQDQ, KIND_AVX, false},
+        {ZYDIS_ISA_EXT_AVX512VEX, KIND_AVX, false},
+        {ZYDIS_ISA_EXT_AVX512EVEX, KIND_AVX, false},
     };
+    const ZydisDecodedInstruction *instruction = &selection->instruction;
     for (unsigned i = 0; i < ARRAY_SIZE(extensions); i++) {
-        if (extensions[i].extension != selection->instruction.meta.isa_ext)
+        if (extensions[i].extension != instruction->meta.isa_ext)
             continue;
         *kind = kind_of_registers(selection, extensions[i].kind);
-        return extensions[i].ecx_bit < 0 ||
-               selection->vcpu->model->leaf1_ecx & BIT(extensions[i].ecx_bit);
+        return (extensions[i].always ||
+                isa_set_available(selection->vcpu->model, instruction->meta.isa_set)) &&
+               encoding_enabled(selection, kind);
     }
     return false;
 }
 
+/* AMD's processors take their operands anywhere, Intel's want them aligned. */
+static bool is_sha(const struct selection *selection)
+{
+    return selection->instruction.meta.isa_ext == ZYDIS_ISA_EXT_SHA;
+}
+
 static bool needs_alignment(const struct selection *selection, const ZydisDecodedOperand *memory)
 {
+    switch (selection->instruction.meta.exception_class) {
+    case ZYDIS_EXCEPTION_CLASS_AVX1:
+    case ZYDIS_EXCEPTION_CLASS_E1:
+    case ZYDIS_EXCEPTION_CLASS_E1NF:
+        return true;
+    default:
+        break;
+    }
+    if (selection->instruction.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY)
+        return false;
     switch (selection->instruction.mnemonic) {
     case ZYDIS_MNEMONIC_PCMPESTRI:
     case ZYDIS_MNEMONIC_PCMPESTRM:
@@ -211,7 +275,7 @@ static bool needs_alignment(const struct selection *selection, const ZydisDecode
     case ZYDIS_MNEMONIC_PCMPISTRM:
         return false;
     default:
-        return memory->size == 128;
+        return memory->size == 128 && !is_sha(selection);
     }
 }
 
@@ -235,7 +299,7 @@ static op_handler *select_native(struct selection *selection, enum vector_kind k
     op->condition = kind;
     op->immediate = hidden_properties(selection);
     bool mmx = names_class(selection, ZYDIS_REGCLASS_MMX);
-    if (kind == KIND_SSE) /* Zydis does not say which of these use MXCSR */
+    if (kind == KIND_SSE || kind == KIND_AVX) /* Zydis does not say which of these use MXCSR */
         op->immediate |= VECTOR_FLOAT;
     if (kind == KIND_X87 && x87_is_waiting(selection->instruction.mnemonic))
         op->immediate |= VECTOR_WAITING;
@@ -255,7 +319,10 @@ static op_handler *select_native(struct selection *selection, enum vector_kind k
         op->immediate |= VECTOR_STORE;
     if (needs_alignment(selection, memory))
         op->immediate |= VECTOR_ALIGNED;
-    return vector_memory;
+    if (is_sha(selection))
+        op->immediate |= VECTOR_COPIED;
+    op_handler *masked = select_masked(selection);
+    return masked ? masked : vector_memory;
 }
 
 op_handler *select_vector(struct selection *selection)
@@ -264,10 +331,11 @@ op_handler *select_vector(struct selection *selection)
     op_handler *handler = select_vector_state(selection);
     if (handler)
         return handler;
-    if (!extension_available(selection, &kind) ||
-        selection->instruction.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY)
+    if (!extension_available(selection, &kind))
         return NULL;
     handler = select_vector_move(selection);
+    if (!handler)
+        handler = select_gather(selection);
     if (!handler)
         handler = select_x87_control(selection);
     return handler ? handler : select_native(selection, kind);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Moves between XMM registers and memory in plain C: the bulk of every memcpy; and the masked
- * stores. op->source, op->destination: register numbers. */
+/* Moves between XMM registers and memory in plain C: the bulk of every memcpy; the masked stores;
+ * clearing of upper halves. op->source, op->destination: register numbers. */
 #include "cpu/interpret/vector_op.h"
 
 static void move128_load(struct vcpu *vcpu, const struct op *op)
@@ -122,7 +122,8 @@ DEFINE_HANDLER(masked_store)
 static op_handler *select_masked_store(struct selection *selection)
 {
     struct op *op = selection->op;
-    bool wide = selection->instruction.mnemonic == ZYDIS_MNEMONIC_MASKMOVDQU;
+    bool avx = selection->instruction.mnemonic == ZYDIS_MNEMONIC_VMASKMOVDQU;
+    bool wide = avx || selection->instruction.mnemonic == ZYDIS_MNEMONIC_MASKMOVDQU;
     ZydisRegister base = wide ? ZYDIS_REGISTER_XMM0 : ZYDIS_REGISTER_MM0;
     /* Zydis shows the implicit memory operand first, or hides it: the two registers follow. */
     unsigned found = 0;
@@ -133,7 +134,7 @@ static op_handler *select_masked_store(struct selection *selection)
             numbers[found++] = (uint8_t)(selection->operands[i].reg.value - base);
     op->destination = numbers[0];
     op->source = numbers[1];
-    op->condition = wide ? KIND_SSE : KIND_MMX;
+    op->condition = avx ? KIND_AVX : wide ? KIND_SSE : KIND_MMX;
     op->operand_size = wide ? 16 : 8;
     op->immediate = wide ? 0 : VECTOR_WAITING;
     op->base = GPR_RDI;
@@ -141,10 +142,32 @@ static op_handler *select_masked_store(struct selection *selection)
     return masked_store;
 }
 
+/* VZEROUPPER, and VZEROALL with op->destination: of the registers that the mode has. */
+static void clear_registers(struct vcpu *vcpu, const struct op *op)
+{
+    unsigned count = vcpu->code_mode & CODE_MODE_LONG ? 16 : 8;
+    if (!vector_check(vcpu, op))
+        FAULT(vcpu, op);
+    if (op->destination)
+        memset(vector_xmm(vcpu, 0), 0, (size_t)count * 16);
+    memset(vcpu->xsave + XSAVE_YMM_HIGH, 0, (size_t)count * 16);
+    memset(vcpu->xsave + XSAVE_ZMM_HIGH, 0, (size_t)count * 32);
+    NEXT(vcpu, op);
+}
+
 op_handler *select_vector_move(struct selection *selection)
 {
-    if (selection->instruction.mnemonic == ZYDIS_MNEMONIC_MASKMOVQ ||
-        selection->instruction.mnemonic == ZYDIS_MNEMONIC_MASKMOVDQU)
+    switch (selection->instruction.mnemonic) {
+    case ZYDIS_MNEMONIC_MASKMOVQ:
+    case ZYDIS_MNEMONIC_MASKMOVDQU:
+    case ZYDIS_MNEMONIC_VMASKMOVDQU:
         return select_masked_store(selection);
-    return select_move128(selection);
+    case ZYDIS_MNEMONIC_VZEROUPPER:
+    case ZYDIS_MNEMONIC_VZEROALL:
+        selection->op->condition = KIND_AVX;
+        selection->op->destination = selection->instruction.mnemonic == ZYDIS_MNEMONIC_VZEROALL;
+        return clear_registers;
+    default:
+        return select_move128(selection);
+    }
 }

@@ -102,6 +102,18 @@ static bool sse_allowed(struct vcpu *vcpu)
     return !(vcpu->cr0 & CR0_TS) || raise_exception(vcpu, VECTOR_NM);
 }
 
+/* op->condition of LDMXCSR and STMXCSR */
+enum mxcsr_kind { MXCSR_SSE, MXCSR_AVX };
+
+static bool mxcsr_allowed(struct vcpu *vcpu, const struct op *op)
+{
+    if (op->condition == MXCSR_SSE)
+        return sse_allowed(vcpu);
+    if (!(vcpu->code_mode & CODE_MODE_AVX && vcpu->code_mode & CODE_MODE_PROTECTED))
+        return raise_exception(vcpu, VECTOR_UD);
+    return !(vcpu->cr0 & CR0_TS) || raise_exception(vcpu, VECTOR_NM);
+}
+
 static bool xsave_allowed(struct vcpu *vcpu)
 {
     if (!(vcpu->cr4 & CR4_OSXSAVE))
@@ -181,7 +193,7 @@ DEFINE_HANDLER(fxrstor)
 static void ldmxcsr(struct vcpu *vcpu, const struct op *op)
 {
     uint32_t value;
-    if (!sse_allowed(vcpu) || !operand_load32(vcpu, op, &value))
+    if (!mxcsr_allowed(vcpu, op) || !operand_load32(vcpu, op, &value))
         FAULT(vcpu, op);
     if (value >> 16) {
         raise_error(vcpu, VECTOR_GP, 0);
@@ -193,7 +205,7 @@ static void ldmxcsr(struct vcpu *vcpu, const struct op *op)
 
 static void stmxcsr(struct vcpu *vcpu, const struct op *op)
 {
-    if (!sse_allowed(vcpu))
+    if (!mxcsr_allowed(vcpu, op))
         FAULT(vcpu, op);
     NEXT_AFTER_STORE(vcpu, op, operand_store32(vcpu, op, vector_mxcsr(vcpu)));
 }
@@ -201,7 +213,6 @@ static void stmxcsr(struct vcpu *vcpu, const struct op *op)
 /* --- XSAVE family --- */
 
 #define XCOMP_COMPACT BIT(63)
-#define PKRU_OFFSET   2688
 
 /* Offset and size of extended component `i` in the standard format. */
 static bool component_place(const struct vcpu *vcpu, unsigned i, uint32_t *offset, uint32_t *size)
@@ -210,6 +221,23 @@ static bool component_place(const struct vcpu *vcpu, unsigned i, uint32_t *offse
     *offset = place.ebx;
     *size = place.eax;
     return place.eax != 0;
+}
+
+/* Of those, the bytes that the mode has: 32-bit code has eight vector registers, and never the
+ * upper sixteen. */
+static uint32_t visible_bytes(const struct vcpu *vcpu, unsigned i, uint32_t size)
+{
+    if (vcpu->code_mode & CODE_MODE_LONG)
+        return size;
+    switch (BIT(i)) {
+    case XSTATE_AVX:
+    case XSTATE_ZMM_HI256:
+        return size / 2;
+    case XSTATE_HI16_ZMM:
+        return 0;
+    default:
+        return size;
+    }
 }
 
 static bool is_zero(const uint8_t *bytes, unsigned size)
@@ -242,7 +270,7 @@ static uint64_t components_in_use(struct vcpu *vcpu)
 
 static void pkru_to_image(struct vcpu *vcpu)
 {
-    store_le(vcpu->xsave + PKRU_OFFSET, vcpu->pkru, 8);
+    store_le(vcpu->xsave + XSAVE_PKRU, vcpu->pkru, 8);
 }
 
 static uint64_t requested_components(const struct vcpu *vcpu)
@@ -263,7 +291,7 @@ static enum mmu_status save_component(struct vcpu *vcpu, uint64_t gva, unsigned 
     if (i == 1)
         return write_image(vcpu, gva + FX_XMM, image + FX_XMM, xmm_bytes(vcpu));
     component_place(vcpu, i, &offset, &size);
-    return write_image(vcpu, gva + place, image + offset, size);
+    return write_image(vcpu, gva + place, image + offset, visible_bytes(vcpu, i, size));
 }
 
 /* op->condition */
@@ -334,7 +362,7 @@ static void initialise_component(struct vcpu *vcpu, unsigned i)
     } else if (i == 1) {
         memset(vcpu->xsave + FX_XMM, 0, xmm_bytes(vcpu));
     } else if (component_place(vcpu, i, &offset, &size)) {
-        memset(vcpu->xsave + offset, 0, size);
+        memset(vcpu->xsave + offset, 0, visible_bytes(vcpu, i, size));
     }
 }
 
@@ -347,7 +375,7 @@ static void load_component(struct vcpu *vcpu, const uint8_t *image, unsigned i, 
     } else if (i == 1) {
         memcpy(vcpu->xsave + FX_XMM, image + FX_XMM, xmm_bytes(vcpu));
     } else if (component_place(vcpu, i, &offset, &size)) {
-        memcpy(vcpu->xsave + offset, image + place, size);
+        memcpy(vcpu->xsave + offset, image + place, visible_bytes(vcpu, i, size));
     }
 }
 
@@ -403,7 +431,7 @@ static void xrstor(struct vcpu *vcpu, const struct op *op)
     else if (mxcsr)
         memcpy(vcpu->xsave + FX_MXCSR, image + FX_MXCSR, 4);
     vector_restore(vcpu);
-    uint32_t pkru = (uint32_t)load_le(vcpu->xsave + PKRU_OFFSET, 4);
+    uint32_t pkru = (uint32_t)load_le(vcpu->xsave + XSAVE_PKRU, 4);
     if (requested & XSTATE_PKRU && pkru != vcpu->pkru) {
         vcpu->pkru = pkru;
         mmu_flush_all(vcpu);
@@ -461,8 +489,10 @@ static const struct {
     {ZYDIS_MNEMONIC_FXSAVE64, fxsave, 0, false, -1},
     {ZYDIS_MNEMONIC_FXRSTOR, fxrstor, 0, false, -1},
     {ZYDIS_MNEMONIC_FXRSTOR64, fxrstor, 0, false, -1},
-    {ZYDIS_MNEMONIC_LDMXCSR, ldmxcsr, 0, false, -1},
-    {ZYDIS_MNEMONIC_STMXCSR, stmxcsr, 0, false, -1},
+    {ZYDIS_MNEMONIC_LDMXCSR, ldmxcsr, MXCSR_SSE, false, -1},
+    {ZYDIS_MNEMONIC_STMXCSR, stmxcsr, MXCSR_SSE, false, -1},
+    {ZYDIS_MNEMONIC_VLDMXCSR, ldmxcsr, MXCSR_AVX, false, -1},
+    {ZYDIS_MNEMONIC_VSTMXCSR, stmxcsr, MXCSR_AVX, false, -1},
     {ZYDIS_MNEMONIC_XSAVE, xsave, XSAVE_PLAIN, false, -2},
     {ZYDIS_MNEMONIC_XSAVE64, xsave, XSAVE_PLAIN, false, -2},
     {ZYDIS_MNEMONIC_XSAVEOPT, xsave, XSAVE_OPTIMISED, false, 0},

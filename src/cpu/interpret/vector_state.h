@@ -25,16 +25,16 @@
 
 /* Offsets in the FXSAVE image. APM vol. 2 §11.4.4 */
 enum {
-    FX_FCW = 0,
+    FX_FCW = XSAVE_FCW,
     FX_FSW = 2,
-    FX_FTW = 4,
+    FX_FTW = XSAVE_FTW,
     FX_FOP = 6,
     FX_FIP = 8,
     FX_FDP = 16,
-    FX_MXCSR = 24,
+    FX_MXCSR = XSAVE_MXCSR,
     FX_MXCSR_MASK = 28,
     FX_ST = 32,
-    FX_XMM = 160,
+    FX_XMM = XSAVE_XMM,
     FX_SIZE = 512,
     XSAVE_HEADER = 512,
 };
