@@ -25,7 +25,9 @@ int corpus_setup(void **state)
     corpus->random.state = 1;
     log_init(&corpus->log, stderr, LOG_WARNING);
     corpus->bare->bus.log = &corpus->log;
+    bare_take_host_model(corpus->bare);
     bare_enter_long(corpus->bare);
+    corpus->vcpu->cr4 |= CR4_OSFXSR | CR4_OSXSAVE;
     *state = corpus;
     if (engine_translate.create(corpus->vcpu, &error) < 0)
         return -1;
@@ -116,7 +118,8 @@ static const struct shape {
     {1, 0xc8, 0xcf, 0, ANY},
     {1, 0xd0, 0xff, MODRM | VECTOR, ANY},
     {2, 0x00, 0x41, MODRM | VECTOR, ANY},
-    {2, 0xdb, 0xf1, MODRM | VECTOR, ANY},
+    {2, 0x42, 0xc8, MODRM | VECTOR | RARE, ANY},
+    {2, 0xdb, 0xf7, MODRM | VECTOR, ANY},
     {3, 0x08, 0x63, MODRM | IMMEDIATE8 | VECTOR, ANY},
 };
 
@@ -147,6 +150,27 @@ static unsigned add_prefixes(struct random *random, uint8_t *bytes, bool vector)
     return length;
 }
 
+/* The same operation with a VEX or EVEX prefix. */
+static unsigned add_wide_instruction(struct random *random, const struct shape *shape,
+                                     uint8_t *bytes)
+{
+    bool evex = random_pick(random, 2);
+    unsigned length = 0;
+    bytes[length++] = evex ? 0x62 : 0xc4;
+    bytes[length++] = (uint8_t)((random_pick(random, 32) << 3 & (evex ? 0xf0 : 0xe0)) | shape->map);
+    bytes[length++] =
+        (uint8_t)((random_pick(random, 2) << 7) | (random_pick(random, 2) ? 0x78 : 0x70) |
+                  (evex ? 4 : random_pick(random, 2) << 2) | random_pick(random, 4));
+    if (evex)
+        bytes[length++] = (uint8_t)(random_pick(random, 256) | 8);
+    bytes[length++] =
+        (uint8_t)(shape->first + random_pick(random, shape->last - shape->first + 1u));
+    length += add_operand(random, bytes + length, shape->reg);
+    if (shape->flags & IMMEDIATE8)
+        bytes[length++] = (uint8_t)random_pick(random, 256);
+    return length;
+}
+
 static unsigned add_instruction(struct random *random, uint8_t *bytes)
 {
     static const uint8_t maps[][2] = {{0}, {0x0f}, {0x0f, 0x38}, {0x0f, 0x3a}};
@@ -154,6 +178,8 @@ static unsigned add_instruction(struct random *random, uint8_t *bytes)
     do
         shape = &shapes[random_pick(random, ARRAY_SIZE(shapes))];
     while (shape->flags & RARE && random_pick(random, 8));
+    if (shape->flags & VECTOR && random_pick(random, 2))
+        return add_wide_instruction(random, shape, bytes);
     unsigned length = add_prefixes(random, bytes, shape->flags & VECTOR);
     for (unsigned i = 0; i < 2 && maps[shape->map][i]; i++)
         bytes[length++] = maps[shape->map][i];
@@ -186,7 +212,11 @@ static void set_mode(struct corpus *corpus, bool user, bool ac, bool wide)
     uint16_t *code = &vcpu->segments[SEG_CS].attributes;
     *code = (*code & ~(SEGMENT_LONG | SEGMENT_BIG)) | (wide ? SEGMENT_LONG : SEGMENT_BIG);
     vcpu->segments[SEG_FS].attributes = 0; /* a null selector: for a handler in 32-bit code */
+    static const uint64_t without = XSTATE_AVX | XSTATE_AVX512;
     vcpu->cpl = user ? 3 : 0;
+    vcpu->xcr0 = vcpu->model->xcr0_supported;
+    if (!random_pick(&corpus->random, 3)) /* not all, or none, of AVX */
+        vcpu->xcr0 &= random_pick(&corpus->random, 2) ? ~XSTATE_AVX512 : ~without;
     vcpu->rflags = (vcpu->rflags & ~RFLAGS_AC) | (ac && !user ? RFLAGS_AC : 0);
     vcpu_update_mode(vcpu);
 }

@@ -83,7 +83,7 @@ static void vector_registers_are_loaded_first(void **state)
 
     draft_begin(&draft, state);
     draft.translation.xmm = true;
-    unsigned site = draft_site(&draft, SITE_LOAD_XMM);
+    unsigned site = draft_site(&draft, SITE_LOAD_VECTORS);
     emit_test_byte(&draft.emitter, VCPU(translate.xmm_live));
     uint32_t missing = emit_jump_if(&draft.emitter, CONDITION_E);
     PUT(&draft, 0x0f, 0x28, 0xc1);
@@ -100,6 +100,49 @@ static void vector_registers_are_loaded_first(void **state)
     draft.translation.xmm = false; /* then code may be entered behind the test */
     draft.translation.body = START + missing + 4;
     assert_rule(draft_verdict(&draft), CHECK_VECTOR);
+}
+
+/* An instruction behind the test of a vector flag. */
+static enum check_rule behind_test(void **state, int32_t flag, const struct instruction_case *code)
+{
+    struct draft draft;
+    draft_begin(&draft, state);
+    draft.translation.xmm = true;
+    unsigned site = draft_site(&draft, SITE_LOAD_VECTORS);
+    emit_test_byte(&draft.emitter, flag);
+    uint32_t missing = emit_jump_if(&draft.emitter, CONDITION_E);
+    draft_put(&draft, code->bytes, code->length);
+    draft_event(&draft, draft_site(&draft, SITE_INTERPRET));
+    emit_land(&draft.emitter, missing);
+    draft_event(&draft, site);
+    return draft_verdict(&draft);
+}
+
+/* Each set of vector registers has a flag of its own; the wider implies the narrower. */
+static void wider_registers_have_their_own_test(void **state)
+{
+    const int32_t flags[] = {VCPU(translate.xmm_live), VCPU(translate.ymm_live),
+                             VCPU(translate.zmm_live)};
+    static const struct {
+        struct instruction_case code;
+        unsigned level; /* index of the first flag that is enough */
+    } cases[] = {
+        {CASE("paddd xmm0, xmm1", 0x66, 0x0f, 0xfe, 0xc1), 0},
+        {CASE("sha1msg1 xmm0, xmm1", 0x0f, 0x38, 0xc9, 0xc1), 0},
+        {CASE("vpaddd xmm0, xmm0, xmm1", 0xc5, 0xf9, 0xfe, 0xc1), 1},
+        {CASE("vpaddd ymm0, ymm0, ymm1", 0xc5, 0xfd, 0xfe, 0xc1), 1},
+        {CASE("vzeroupper", 0xc5, 0xf8, 0x77), 1},
+        {CASE("vcvtsd2si eax, xmm0", 0xc5, 0xfb, 0x2d, 0xc0), 1},
+        {CASE("vpaddd xmm0, xmm0, xmm1 (EVEX)", 0x62, 0xf1, 0x7d, 0x08, 0xfe, 0xc1), 2},
+        {CASE("vpaddd zmm0, zmm0, zmm1", 0x62, 0xf1, 0x7d, 0x48, 0xfe, 0xc1), 2},
+        {CASE("kmovq k1, rax", 0xc4, 0xe1, 0xfb, 0x92, 0xc8), 2},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++)
+        for (unsigned j = 0; j < ARRAY_SIZE(flags); j++) {
+            enum check_rule expected = j < cases[i].level ? CHECK_VECTOR : CHECK_ACCEPTED;
+            if (behind_test(state, flags[j], &cases[i].code) != expected)
+                fail_msg("%s behind test %u", cases[i].code.name, j);
+        }
 }
 
 /* AH to BH with memory: the address is in RDI for one instruction. */
@@ -141,6 +184,7 @@ int main(void)
         TEST(host_pointers_stay_hidden),
         TEST(other_fields_of_the_vcpu_are_out_of_reach),
         TEST(vector_registers_are_loaded_first),
+        TEST(wider_registers_have_their_own_test),
         TEST(rdi_is_an_address_for_one_instruction),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

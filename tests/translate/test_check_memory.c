@@ -41,7 +41,7 @@ static void another_levels_table_is_refused(void **state)
         draft_begin(&draft, state);
         draft_address(&draft);
         draft_access(&draft, mode, MMU_READ, 8);
-        assert_rule(draft_finish(&draft), CHECK_INSTRUCTION);
+        assert_rule(draft_finish(&draft), CHECK_MEMORY);
     }
 }
 

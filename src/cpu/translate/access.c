@@ -46,6 +46,7 @@ static struct site *build_missable(struct builder *builder, enum mmu_access acce
     uint32_t miss = build_access_check(builder, access, size);
     struct site *site = build_site(builder, access == MMU_WRITE ? SITE_WRITE : SITE_READ);
     site->size = (uint16_t)size;
+    site->masked = builder->instruction->masked;
     site->resume = builder->start + builder->emitter.length;
     build_detour(builder, miss, site, true);
     return site;

@@ -309,9 +309,11 @@ static void build_checks(struct builder *builder)
                      build_site(builder, SITE_LOAD_X87), true);
     }
     if (builder->scan->xmm) {
-        emit_test_byte(emitter, VCPU(translate.xmm_live));
+        emit_test_byte(emitter, builder->scan->zmm   ? VCPU(translate.zmm_live)
+                                : builder->scan->ymm ? VCPU(translate.ymm_live)
+                                                     : VCPU(translate.xmm_live));
         build_detour(builder, emit_jump_if(emitter, CONDITION_E),
-                     build_site(builder, SITE_LOAD_XMM), true);
+                     build_site(builder, SITE_LOAD_VECTORS), true);
     }
 }
 
@@ -457,7 +459,14 @@ struct translation *build_translation(struct translator *translator, struct vcpu
     if (!translation)
         return NULL;
     *translation = (struct translation){
-        .gpa = gpa, .second_page = second_page, .mode = mode, .xmm = scan->xmm, .x87 = scan->x87};
+        .gpa = gpa,
+        .second_page = second_page,
+        .mode = mode,
+        .xmm = scan->xmm,
+        .ymm = scan->ymm,
+        .zmm = scan->zmm,
+        .x87 = scan->x87,
+    };
     *builder = (struct builder){
         .translator = translator,
         .vcpu = vcpu,

@@ -21,17 +21,17 @@
 
 /* Why emitted code calls C. */
 enum site_kind {
-    SITE_READ,      /* TLB miss: S0 holds the gva; resumes with S0 = hva */
-    SITE_WRITE,     /* the same for stores and read-modify-write */
-    SITE_JUMP,      /* direct branch within the page, not yet linked */
-    SITE_LOOKUP,    /* gva of the target in S0: not in the jump slots */
-    SITE_REQUESTS,  /* vcpu->requests is not zero; at a translation's start */
-    SITE_LOAD_XMM,  /* the vector registers are not in the host's; at a translation's start */
-    SITE_LOAD_X87,  /* likewise */
-    SITE_OPERATION, /* an instruction done by one of the interpreter's handlers */
-    SITE_WINDOW,    /* STI, and an interrupt may be waiting */
-    SITE_INTERPRET, /* an instruction the interpreter must decode itself */
-    SITE_FAULT,     /* a host signal met an instruction */
+    SITE_READ,         /* TLB miss: S0 holds the gva; resumes with S0 = hva */
+    SITE_WRITE,        /* the same for stores and read-modify-write */
+    SITE_JUMP,         /* direct branch within the page, not yet linked */
+    SITE_LOOKUP,       /* gva of the target in S0: not in the jump slots */
+    SITE_REQUESTS,     /* vcpu->requests is not zero; at a translation's start */
+    SITE_LOAD_VECTORS, /* vector registers are not in the host's; at a translation's start */
+    SITE_LOAD_X87,     /* likewise */
+    SITE_OPERATION,    /* an instruction done by one of the interpreter's handlers */
+    SITE_WINDOW,       /* STI, and an interrupt may be waiting */
+    SITE_INTERPRET,    /* an instruction the interpreter must decode itself */
+    SITE_FAULT,        /* a host signal met an instruction */
     SITE_KIND_COUNT,
 };
 
@@ -39,6 +39,7 @@ enum site_kind {
 struct site {
     uint8_t kind;
     uint16_t size;    /* READ, WRITE: bytes */
+    bool masked;      /* READ, WRITE: the instruction's mask says which parts are touched */
     bool run;         /* READ, WRITE: for several instructions, which can also be done one by one */
     bool parked;      /* JUMP: the flags are parked there */
     bool last;        /* OPERATION: nothing of the translation follows it */
@@ -77,7 +78,8 @@ struct translation {
     uint32_t mode;
     uint32_t start, end;           /* cache offsets */
     uint32_t native, parked, body; /* entries: see build_entries() */
-    bool valid, xmm, x87;
+    bool valid;
+    bool xmm, ymm, zmm, x87; /* registers that must be in the host's; zmm implies ymm implies xmm */
     uint16_t instruction_count, site_count;
     struct instruction_mark *marks;
     struct site *sites;

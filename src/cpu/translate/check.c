@@ -344,7 +344,7 @@ static bool note_resumes(struct checker *checker)
             return check_refuse(checker, CHECK_SITE);
         if (!is_resumed(site))
             continue;
-        struct check_state state = unknown_state(LIVE_XMM | LIVE_X87);
+        struct check_state state = unknown_state(LIVE_ALL);
         if (is_access(site)) {
             state.address = VALUE_HVA;
             state.size = site->size;

@@ -8,37 +8,89 @@
 #include "base/bits.h"
 #include "cpu/registers.h"
 
-/* Instruction sets that only compute. AVX and later wait until the translator keeps their registers
- * apart from the host's: until then they would show the guest what C left there. */
+/* Instruction sets that only compute. */
 static const bool allowed_sets[ZYDIS_ISA_SET_MAX_VALUE + 1] = {
-    [ZYDIS_ISA_SET_I86] = true,       [ZYDIS_ISA_SET_I186] = true,
-    [ZYDIS_ISA_SET_I386] = true,      [ZYDIS_ISA_SET_I486] = true,
-    [ZYDIS_ISA_SET_I486REAL] = true,  [ZYDIS_ISA_SET_PENTIUMREAL] = true,
-    [ZYDIS_ISA_SET_PPRO] = true,      [ZYDIS_ISA_SET_CMOV] = true,
-    [ZYDIS_ISA_SET_FCMOV] = true,     [ZYDIS_ISA_SET_LONGMODE] = true,
-    [ZYDIS_ISA_SET_LAHF] = true,      [ZYDIS_ISA_SET_PENTIUMMMX] = true,
-    [ZYDIS_ISA_SET_X87] = true,       [ZYDIS_ISA_SET_SSE] = true,
-    [ZYDIS_ISA_SET_SSE2] = true,      [ZYDIS_ISA_SET_SSE2MMX] = true,
-    [ZYDIS_ISA_SET_SSEMXCSR] = true,  [ZYDIS_ISA_SET_CMPXCHG16B] = true,
-    [ZYDIS_ISA_SET_SSE3] = true,      [ZYDIS_ISA_SET_SSE3X87] = true,
-    [ZYDIS_ISA_SET_PCLMULQDQ] = true, [ZYDIS_ISA_SET_SSSE3] = true,
-    [ZYDIS_ISA_SET_SSSE3MMX] = true,  [ZYDIS_ISA_SET_SSE4] = true,
-    [ZYDIS_ISA_SET_SSE42] = true,     [ZYDIS_ISA_SET_MOVBE] = true,
-    [ZYDIS_ISA_SET_POPCNT] = true,    [ZYDIS_ISA_SET_AES] = true,
+    [ZYDIS_ISA_SET_I86] = true,
+    [ZYDIS_ISA_SET_I186] = true,
+    [ZYDIS_ISA_SET_I386] = true,
+    [ZYDIS_ISA_SET_I486] = true,
+    [ZYDIS_ISA_SET_I486REAL] = true,
+    [ZYDIS_ISA_SET_PENTIUMREAL] = true,
+    [ZYDIS_ISA_SET_PPRO] = true,
+    [ZYDIS_ISA_SET_CMOV] = true,
+    [ZYDIS_ISA_SET_FCMOV] = true,
+    [ZYDIS_ISA_SET_LONGMODE] = true,
+    [ZYDIS_ISA_SET_LAHF] = true,
+    [ZYDIS_ISA_SET_PENTIUMMMX] = true,
+    [ZYDIS_ISA_SET_X87] = true,
+    [ZYDIS_ISA_SET_SSE] = true,
+    [ZYDIS_ISA_SET_SSE2] = true,
+    [ZYDIS_ISA_SET_SSE2MMX] = true,
+    [ZYDIS_ISA_SET_SSEMXCSR] = true,
+    [ZYDIS_ISA_SET_CMPXCHG16B] = true,
+    [ZYDIS_ISA_SET_SSE3] = true,
+    [ZYDIS_ISA_SET_SSE3X87] = true,
+    [ZYDIS_ISA_SET_PCLMULQDQ] = true,
+    [ZYDIS_ISA_SET_SSSE3] = true,
+    [ZYDIS_ISA_SET_SSSE3MMX] = true,
+    [ZYDIS_ISA_SET_SSE4] = true,
+    [ZYDIS_ISA_SET_SSE42] = true,
+    [ZYDIS_ISA_SET_MOVBE] = true,
+    [ZYDIS_ISA_SET_POPCNT] = true,
+    [ZYDIS_ISA_SET_AES] = true,
     [ZYDIS_ISA_SET_PAUSE] = true,
+    [ZYDIS_ISA_SET_LZCNT] = true,
+    [ZYDIS_ISA_SET_BMI1] = true,
+    [ZYDIS_ISA_SET_BMI2] = true,
+    [ZYDIS_ISA_SET_ADOX_ADCX] = true,
+    [ZYDIS_ISA_SET_SHA] = true,
+    [ZYDIS_ISA_SET_GFNI] = true,
+    [ZYDIS_ISA_SET_AVX] = true,
+    [ZYDIS_ISA_SET_AVXAES] = true,
+    [ZYDIS_ISA_SET_AVX2] = true,
+    [ZYDIS_ISA_SET_F16C] = true,
+    [ZYDIS_ISA_SET_FMA] = true,
+    [ZYDIS_ISA_SET_AVX_GFNI] = true,
+    [ZYDIS_ISA_SET_VAES] = true,
+    [ZYDIS_ISA_SET_VPCLMULQDQ] = true,
+    /* AVX-512, of each set from the first to the last of its vector lengths */
+    [ZYDIS_ISA_SET_AVX512BW_128... ZYDIS_ISA_SET_AVX512BW_KOP] = true,
+    [ZYDIS_ISA_SET_AVX512CD_128... ZYDIS_ISA_SET_AVX512CD_512] = true,
+    [ZYDIS_ISA_SET_AVX512DQ_128... ZYDIS_ISA_SET_AVX512DQ_SCALAR] = true,
+    [ZYDIS_ISA_SET_AVX512F_128... ZYDIS_ISA_SET_AVX512F_SCALAR] = true,
+    [ZYDIS_ISA_SET_AVX512_BITALG_128... ZYDIS_ISA_SET_AVX512_BITALG_512] = true,
+    [ZYDIS_ISA_SET_AVX512_GFNI_128... ZYDIS_ISA_SET_AVX512_GFNI_512] = true,
+    [ZYDIS_ISA_SET_AVX512_IFMA_128... ZYDIS_ISA_SET_AVX512_IFMA_512] = true,
+    [ZYDIS_ISA_SET_AVX512_VAES_128... ZYDIS_ISA_SET_AVX512_VAES_512] = true,
+    [ZYDIS_ISA_SET_AVX512_VBMI2_128... ZYDIS_ISA_SET_AVX512_VBMI2_512] = true,
+    [ZYDIS_ISA_SET_AVX512_VBMI_128... ZYDIS_ISA_SET_AVX512_VBMI_512] = true,
+    [ZYDIS_ISA_SET_AVX512_VNNI_128... ZYDIS_ISA_SET_AVX512_VNNI_512] = true,
+    [ZYDIS_ISA_SET_AVX512_VPCLMULQDQ_128... ZYDIS_ISA_SET_AVX512_VPCLMULQDQ_512] = true,
+    [ZYDIS_ISA_SET_AVX512_VPOPCNTDQ_128... ZYDIS_ISA_SET_AVX512_VPOPCNTDQ_512] = true,
 };
 
 static const bool allowed_categories[ZYDIS_CATEGORY_MAX_VALUE + 1] = {
-    [ZYDIS_CATEGORY_BINARY] = true,   [ZYDIS_CATEGORY_LOGICAL] = true,
-    [ZYDIS_CATEGORY_BITBYTE] = true,  [ZYDIS_CATEGORY_SHIFT] = true,
-    [ZYDIS_CATEGORY_ROTATE] = true,   [ZYDIS_CATEGORY_CMOV] = true,
-    [ZYDIS_CATEGORY_SETCC] = true,    [ZYDIS_CATEGORY_CONVERT] = true,
-    [ZYDIS_CATEGORY_DATAXFER] = true, [ZYDIS_CATEGORY_SEMAPHORE] = true,
-    [ZYDIS_CATEGORY_FLAGOP] = true,   [ZYDIS_CATEGORY_X87_ALU] = true,
-    [ZYDIS_CATEGORY_FCMOV] = true,    [ZYDIS_CATEGORY_MMX] = true,
-    [ZYDIS_CATEGORY_SSE] = true,      [ZYDIS_CATEGORY_LOGICAL_FP] = true,
-    [ZYDIS_CATEGORY_AES] = true,      [ZYDIS_CATEGORY_PCLMULQDQ] = true,
-    [ZYDIS_CATEGORY_STTNI] = true,
+    [ZYDIS_CATEGORY_BINARY] = true,        [ZYDIS_CATEGORY_LOGICAL] = true,
+    [ZYDIS_CATEGORY_BITBYTE] = true,       [ZYDIS_CATEGORY_SHIFT] = true,
+    [ZYDIS_CATEGORY_ROTATE] = true,        [ZYDIS_CATEGORY_CMOV] = true,
+    [ZYDIS_CATEGORY_SETCC] = true,         [ZYDIS_CATEGORY_CONVERT] = true,
+    [ZYDIS_CATEGORY_DATAXFER] = true,      [ZYDIS_CATEGORY_SEMAPHORE] = true,
+    [ZYDIS_CATEGORY_FLAGOP] = true,        [ZYDIS_CATEGORY_X87_ALU] = true,
+    [ZYDIS_CATEGORY_FCMOV] = true,         [ZYDIS_CATEGORY_MMX] = true,
+    [ZYDIS_CATEGORY_SSE] = true,           [ZYDIS_CATEGORY_LOGICAL_FP] = true,
+    [ZYDIS_CATEGORY_AES] = true,           [ZYDIS_CATEGORY_PCLMULQDQ] = true,
+    [ZYDIS_CATEGORY_STTNI] = true,         [ZYDIS_CATEGORY_BMI1] = true,
+    [ZYDIS_CATEGORY_BMI2] = true,          [ZYDIS_CATEGORY_LZCNT] = true,
+    [ZYDIS_CATEGORY_SHA] = true,           [ZYDIS_CATEGORY_ADOX_ADCX] = true,
+    [ZYDIS_CATEGORY_GFNI] = true,          [ZYDIS_CATEGORY_AVX] = true,
+    [ZYDIS_CATEGORY_AVX2] = true,          [ZYDIS_CATEGORY_BROADCAST] = true,
+    [ZYDIS_CATEGORY_VFMA] = true,          [ZYDIS_CATEGORY_VAES] = true,
+    [ZYDIS_CATEGORY_KMASK] = true,         [ZYDIS_CATEGORY_VPCLMULQDQ] = true,
+    [ZYDIS_CATEGORY_AVX512] = true,        [ZYDIS_CATEGORY_BLEND] = true,
+    [ZYDIS_CATEGORY_COMPRESS] = true,      [ZYDIS_CATEGORY_CONFLICT] = true,
+    [ZYDIS_CATEGORY_EXPAND] = true,        [ZYDIS_CATEGORY_IFMA] = true,
+    [ZYDIS_CATEGORY_VBMI2] = true,         [ZYDIS_CATEGORY_AVX512_VBMI] = true,
+    [ZYDIS_CATEGORY_AVX512_BITALG] = true,
 };
 
 /* Whatever its category. */
@@ -67,6 +119,7 @@ static bool is_forbidden_anyway(ZydisMnemonic mnemonic)
     case ZYDIS_MNEMONIC_CLD:
     case ZYDIS_MNEMONIC_STD:
     case ZYDIS_MNEMONIC_LDMXCSR:
+    case ZYDIS_MNEMONIC_VLDMXCSR:
     case ZYDIS_MNEMONIC_FLDCW:
     case ZYDIS_MNEMONIC_FLDENV:
     case ZYDIS_MNEMONIC_FNSTENV:
@@ -80,7 +133,9 @@ static bool is_forbidden_anyway(ZydisMnemonic mnemonic)
 
 static bool is_listed(const ZydisDecodedInstruction *decoded)
 {
-    if (decoded->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY ||
+    if ((decoded->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
+         decoded->encoding != ZYDIS_INSTRUCTION_ENCODING_VEX &&
+         decoded->encoding != ZYDIS_INSTRUCTION_ENCODING_EVEX) ||
         decoded->attributes & ZYDIS_ATTRIB_IS_PRIVILEGED || is_forbidden_anyway(decoded->mnemonic))
         return false;
     return is_allowed_anyway(decoded->mnemonic) ||
@@ -122,6 +177,13 @@ static bool note_register(struct host_facts *facts, const ZydisDecodedOperand *o
         break;
     case ZYDIS_REGCLASS_XMM:
         facts->live |= LIVE_XMM;
+        return true;
+    case ZYDIS_REGCLASS_YMM:
+        facts->live |= LIVE_YMM;
+        return true;
+    case ZYDIS_REGCLASS_ZMM:
+    case ZYDIS_REGCLASS_MASK:
+        facts->live |= LIVE_ZMM;
         return true;
     case ZYDIS_REGCLASS_MMX:
     case ZYDIS_REGCLASS_X87:
@@ -178,6 +240,17 @@ static bool is_division(ZydisMnemonic mnemonic)
     return mnemonic == ZYDIS_MNEMONIC_DIV || mnemonic == ZYDIS_MNEMONIC_IDIV;
 }
 
+/* What VEX and EVEX write of a register, they write as far as it goes. */
+static void note_encoding(struct host_facts *facts, const ZydisDecodedInstruction *decoded)
+{
+    bool clears = decoded->mnemonic == ZYDIS_MNEMONIC_VZEROUPPER ||
+                  decoded->mnemonic == ZYDIS_MNEMONIC_VZEROALL;
+    if (decoded->encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX)
+        facts->live |= LIVE_ZMM;
+    if (decoded->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX && (facts->live & LIVE_XMM || clears))
+        facts->live |= LIVE_YMM;
+}
+
 enum decode_result host_decode_any(const ZydisDecoder *decoder, const uint8_t *bytes,
                                    size_t available, struct host_facts *facts)
 {
@@ -203,9 +276,11 @@ enum decode_result host_decode_any(const ZydisDecoder *decoder, const uint8_t *b
     /* Conversions between memory and general or MMX registers: MXCSR all the same. */
     bool converts =
         decoded.meta.category == ZYDIS_CATEGORY_CONVERT &&
-        (decoded.meta.isa_set == ZYDIS_ISA_SET_SSE || decoded.meta.isa_set == ZYDIS_ISA_SET_SSE2);
+        (decoded.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY ||
+         decoded.meta.isa_set == ZYDIS_ISA_SET_SSE || decoded.meta.isa_set == ZYDIS_ISA_SET_SSE2);
     if (decoded.mnemonic == ZYDIS_MNEMONIC_STMXCSR || converts)
         facts->live |= LIVE_XMM;
+    note_encoding(facts, &decoded);
     if (facts->base != FACTS_NO_REGISTER && is_bit_string(decoded.mnemonic) &&
         operands[1].type == ZYDIS_OPERAND_TYPE_REGISTER)
         facts->bit_register = (uint8_t)general_number(operands[1].reg.value);

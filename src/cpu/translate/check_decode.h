@@ -10,7 +10,13 @@
 #include <stdint.h>
 
 /* Sets of registers that hold the guest's values only after they were loaded. */
-enum { LIVE_XMM = 1, LIVE_X87 = 2 };
+enum {
+    LIVE_XMM = 1,
+    LIVE_X87 = 2,
+    LIVE_YMM = 4, /* all of YMM0 to YMM15 */
+    LIVE_ZMM = 8, /* all of ZMM0 to ZMM31, and K0 to K7 */
+    LIVE_ALL = 15,
+};
 
 #define FACTS_NO_REGISTER 0xff
 

@@ -163,7 +163,7 @@ uint64_t translate_lookup(struct vcpu *vcpu)
     if (vcpu->interrupt_shadow || !jump_mode_known(vcpu))
         return 0;
     jump_update(vcpu);
-    state->xmm_live = 0;
+    translate_vector_drop(vcpu);
     state->rip_page = vcpu->rip & PAGE_MASK;
     const struct jump_slot *slot = jump_find(vcpu, vcpu->rip);
     if (slot)
@@ -213,11 +213,11 @@ static uint64_t one_by_one(struct vcpu *vcpu, const struct site *site)
 }
 
 /* The exception is recorded; but where another may come first (#SS for #GP, #GP for an operand that
- * is not aligned), the interpreter says which. */
+ * is not aligned), or none because a mask leaves that part out, the interpreter says which. */
 static uint64_t access_faulted(struct vcpu *vcpu, const struct site *site, uint64_t gva)
 {
-    bool unaligned = site->size >= 16 && gva & 15;
-    if (vcpu->exception.vector != VECTOR_GP && !unaligned)
+    bool unaligned = site->size >= 16 && gva & (site->size - 1u);
+    if (vcpu->exception.vector != VECTOR_GP && !unaligned && !site->masked)
         return leave_at(vcpu, site);
     vcpu->exception.pending = false;
     return leave_to_interpreter(vcpu, site);
@@ -228,6 +228,8 @@ static uint64_t access_missed(struct vcpu *vcpu, const struct site *site, uint64
     struct translate_state *state = &vcpu->translate;
     bool write = site->kind == SITE_WRITE;
     enum mmu_status status;
+    if (write && site->masked) /* it may not even set a D bit */
+        return leave_to_interpreter(vcpu, site);
     void *hva =
         mmu_hva(vcpu, gva, site->size, write ? MMU_WRITE : MMU_READ, vcpu->mmu_mode, &status);
     if (likely(hva != NULL)) {
@@ -303,7 +305,7 @@ static uint64_t load_vectors(struct vcpu *vcpu, const struct site *site)
     if (site->kind == SITE_LOAD_X87)
         translate_x87_load(vcpu);
     else
-        state->xmm_live = 1;
+        translate_vector_want(vcpu, site->translation);
     return code_address(vcpu, site->translation->parked);
 }
 
@@ -375,7 +377,7 @@ uint64_t translate_event(struct vcpu *vcpu, struct site *site, uint64_t address)
         return branch_missed(vcpu, site);
     case SITE_LOOKUP:
         return indirect_missed(vcpu, site, address);
-    case SITE_LOAD_XMM:
+    case SITE_LOAD_VECTORS:
     case SITE_LOAD_X87:
         return load_vectors(vcpu, site);
     case SITE_OPERATION:

@@ -26,7 +26,7 @@ static const ZydisDecodedOperand *memory_operand(const struct instruction *instr
 
 static bool is_plain_access(const struct instruction *instruction)
 {
-    if (instruction->method != METHOD_PLAIN || instruction->memory < 0)
+    if (instruction->method != METHOD_PLAIN || instruction->memory < 0 || instruction->masked)
         return false;
     const ZydisDecodedOperand *operand = memory_operand(instruction);
     unsigned base = guest_register(operand->mem.base);

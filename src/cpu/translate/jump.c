@@ -8,9 +8,11 @@
 #define MODE_BIG                                                                     \
     (CODE_MODE_BIG | CODE_MODE_STACK_BIG) /* both in 32-bit code; else of no meaning \
                                            */
+/* Change about once in a guest's life: all slots are for one value of them. */
+#define MODE_VECTORS (CODE_MODE_AVX | CODE_MODE_AVX512)
 #define MODE_KNOWN                                                                                \
     (MODE_NEEDED | MODE_BIG | CODE_MODE_LONG | CODE_MODE_USER | CODE_MODE_NO_FPU | CODE_MODE_AC | \
-     CODE_MODE_FS_OPEN | CODE_MODE_GS_OPEN)
+     CODE_MODE_FS_OPEN | CODE_MODE_GS_OPEN | MODE_VECTORS)
 
 uint32_t jump_mode(const struct vcpu *vcpu)
 {
@@ -73,6 +75,7 @@ static bool slots_are_stale(const struct vcpu *vcpu)
     const struct translate_state *state = &vcpu->translate;
     return state->fetch_epoch[0] != vcpu->fetch_epoch[0] ||
            state->fetch_epoch[1] != vcpu->fetch_epoch[1] ||
+           state->jump_vectors != (vcpu->code_mode & MODE_VECTORS) ||
            (state->jumps_lower && state->lower_generation != vcpu->tlbs[MMU_USER].generation);
 }
 
@@ -84,6 +87,7 @@ void jump_update(struct vcpu *vcpu)
         jump_clear(vcpu);
         state->fetch_epoch[0] = vcpu->fetch_epoch[0];
         state->fetch_epoch[1] = vcpu->fetch_epoch[1];
+        state->jump_vectors = vcpu->code_mode & MODE_VECTORS;
     }
     uint16_t *context = &state->contexts[mode_number(vcpu)][context_generation(vcpu)];
     if (unlikely(!*context)) {

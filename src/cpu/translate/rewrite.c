@@ -3,6 +3,8 @@
  * immediates are the guest's own. */
 #include "cpu/translate/rewrite.h"
 
+#include "cpu/translate/rewrite_vex.h"
+
 #define REX_W 8
 #define REX_R 4
 #define REX_B 1
@@ -104,7 +106,7 @@ static unsigned operand_number(const struct plan *plan, const ZydisDecodedOperan
     return number == NO_REGISTER || is_high_byte(operand->reg.value) ? original : number;
 }
 
-static bool is_legacy_prefix(uint8_t byte)
+bool rewrite_is_prefix(uint8_t byte)
 {
     switch (byte) {
     case 0x26:
@@ -133,7 +135,7 @@ static bool is_rex(uint8_t byte)
  * and must not be kept, for the register bits would be lost in its place. */
 static bool is_dead_rex(const uint8_t *bytes)
 {
-    return is_rex(bytes[0]) && (is_legacy_prefix(bytes[1]) || is_rex(bytes[1]));
+    return is_rex(bytes[0]) && (rewrite_is_prefix(bytes[1]) || is_rex(bytes[1]));
 }
 
 /* The host would take BSF and BSR with a REP prefix for TZCNT and LZCNT. */
@@ -141,6 +143,24 @@ static bool is_kept_prefix(uint8_t byte, ZydisMnemonic mnemonic)
 {
     return byte == 0x66 || byte == 0xf0 || byte == 0xf2 ||
            (byte == 0xf3 && !keeps_result(mnemonic));
+}
+
+void rewrite_operands(struct emitter *emitter, const struct instruction *instruction, unsigned reg,
+                      unsigned rm, int32_t displacement)
+{
+    const ZydisDecodedInstruction *decoded = &instruction->decoded;
+    bool memory = decoded->raw.modrm.mod != 3;
+    bool narrow = displacement == (int8_t)displacement &&
+                  decoded->encoding != ZYDIS_INSTRUCTION_ENCODING_EVEX;
+    unsigned mod = !memory ? 3 : !displacement ? 0 : narrow ? 1 : 2;
+    emit_byte(emitter, (uint8_t)(mod << 6 | (reg & 7) << 3 | (rm & 7)));
+    if (mod == 1)
+        emit_byte(emitter, (uint8_t)displacement);
+    else if (mod == 2)
+        emit_u32(emitter, (uint32_t)displacement);
+    if (decoded->raw.imm[0].size)
+        emit_bytes(emitter, instruction->bytes + decoded->raw.imm[0].offset,
+                   decoded->length - decoded->raw.imm[0].offset);
 }
 
 /* Legacy and REX encoding: prefixes, REX, opcode, ModRM with [address] or a register, immediate. */
@@ -151,7 +171,7 @@ static void emit_legacy(struct emitter *emitter, const struct instruction *instr
     const uint8_t *bytes = instruction->bytes;
     unsigned at = 0;
     uint8_t old_rex = 0;
-    for (; is_legacy_prefix(bytes[at]) || is_dead_rex(bytes + at); at++)
+    for (; rewrite_is_prefix(bytes[at]) || is_dead_rex(bytes + at); at++)
         if (is_kept_prefix(bytes[at], decoded->mnemonic))
             emit_byte(emitter, bytes[at]);
     if (is_rex(bytes[at]))
@@ -187,16 +207,31 @@ static void emit_legacy(struct emitter *emitter, const struct instruction *instr
         return;
     }
     emit_bytes(emitter, bytes + at, decoded->raw.modrm.offset - at);
-    bool memory = decoded->raw.modrm.mod != 3, narrow = displacement == (int8_t)displacement;
-    unsigned mod = !memory ? 3 : !displacement ? 0 : narrow ? 1 : 2;
-    emit_byte(emitter, (uint8_t)(mod << 6 | (reg & 7) << 3 | (rm & 7)));
-    if (mod == 1)
-        emit_byte(emitter, (uint8_t)displacement);
-    else if (mod == 2)
-        emit_u32(emitter, (uint32_t)displacement);
-    if (decoded->raw.imm[0].size)
-        emit_bytes(emitter, bytes + decoded->raw.imm[0].offset,
-                   decoded->length - decoded->raw.imm[0].offset);
+    rewrite_operands(emitter, instruction, reg, rm, displacement);
+}
+
+/* What a register of the instruction becomes, or NO_REGISTER when it stays. */
+static uint8_t replacement_at(const struct plan *plan, const struct instruction *instruction,
+                              ZydisOperandEncoding encoding)
+{
+    return (uint8_t)operand_number(plan, operand_at(instruction, encoding), NO_REGISTER);
+}
+
+static void emit_instruction(struct emitter *emitter, const struct instruction *instruction,
+                             const struct plan *plan, unsigned address, int32_t displacement)
+{
+    if (instruction->decoded.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY) {
+        emit_legacy(emitter, instruction, plan, address, displacement);
+        return;
+    }
+    const struct vex_registers registers = {
+        .reg = replacement_at(plan, instruction, ZYDIS_OPERAND_ENCODING_MODRM_REG),
+        .vvvv = replacement_at(plan, instruction, ZYDIS_OPERAND_ENCODING_NDSNDD),
+        .rm = instruction->memory >= 0
+                  ? (uint8_t)address
+                  : replacement_at(plan, instruction, ZYDIS_OPERAND_ENCODING_MODRM_RM),
+    };
+    rewrite_vex(emitter, instruction, &registers, displacement);
 }
 
 static void load_stolen(struct emitter *emitter, const struct plan *plan)
@@ -237,7 +272,7 @@ bool rewrite_emit(struct emitter *emitter, const struct instruction *instruction
         emit_legacy(emitter, instruction, &plan, GPR_RDI, displacement);
         emit_vcpu(emitter, OPCODE_LOAD, true, GPR_RDI, VCPU(translate.spill));
     } else {
-        emit_legacy(emitter, instruction, &plan, S0, displacement);
+        emit_instruction(emitter, instruction, &plan, S0, displacement);
     }
     store_stolen(emitter, &plan);
     return true;

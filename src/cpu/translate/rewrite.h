@@ -23,6 +23,13 @@ static inline bool is_stolen(unsigned number)
 bool rewrite_emit(struct emitter *emitter, const struct instruction *instruction,
                   int32_t displacement);
 
+/* ModRM, displacement and immediate: the instruction's own, with these registers and, where it has
+ * memory, [rm + displacement]. EVEX counts short displacements in units, so it has a long one. */
+void rewrite_operands(struct emitter *emitter, const struct instruction *instruction, unsigned reg,
+                      unsigned rm, int32_t displacement);
+/* Legacy prefixes, REX not among them. */
+bool rewrite_is_prefix(uint8_t byte);
+
 /* Does the instruction use guest R14 or R15, or AH to BH? */
 bool rewrite_is_awkward(const struct instruction *instruction);
 

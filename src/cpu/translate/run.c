@@ -146,7 +146,7 @@ static void run_emitted(struct vcpu *vcpu)
         state->target = code;
         enter(vcpu);
         translate_flags_compose(vcpu);
-        state->xmm_live = 0;
+        translate_vector_drop(vcpu);
     }
     pthread_rwlock_unlock(&translator->inside);
 }
@@ -223,7 +223,7 @@ static const char *const site_names[SITE_KIND_COUNT] = {
     [SITE_JUMP] = "branches linked",
     [SITE_LOOKUP] = "indirect branches looked up",
     [SITE_REQUESTS] = "exits for requests",
-    [SITE_LOAD_XMM] = "loads of vector registers",
+    [SITE_LOAD_VECTORS] = "loads of vector registers",
     [SITE_LOAD_X87] = "loads of x87 registers",
     [SITE_OPERATION] = "operations by handlers",
     [SITE_WINDOW] = "interrupts that waited for STI",

@@ -2,12 +2,10 @@
 #include "cpu/translate/scan.h"
 
 #include "cpu/control.h"
+#include "cpu/feature_bits.h"
+#include "cpu/isa.h"
 
 #include <stdlib.h>
-
-#define LEAF7_EBX_BMI1         BIT(3)
-#define LEAF7_EBX_SMAP         BIT(20)
-#define LEAF80000001_ECX_LZCNT BIT(5)
 
 static void decoder_init(ZydisDecoder *decoder, ZydisMachineMode mode, ZydisStackWidth width,
                          const struct cpu_model *model)
@@ -15,9 +13,9 @@ static void decoder_init(ZydisDecoder *decoder, ZydisMachineMode mode, ZydisStac
     ZydisDecoderInit(decoder, mode, width);
     /* Without them, TZCNT and LZCNT are BSF and BSR with a prefix that means nothing. */
     ZydisDecoderEnableMode(decoder, ZYDIS_DECODER_MODE_TZCNT,
-                           !!(model->leaf7_ebx & LEAF7_EBX_BMI1));
+                           isa_set_available(model, ZYDIS_ISA_SET_BMI1));
     ZydisDecoderEnableMode(decoder, ZYDIS_DECODER_MODE_LZCNT,
-                           !!(model->leaf80000001_ecx & LEAF80000001_ECX_LZCNT));
+                           isa_set_available(model, ZYDIS_ISA_SET_LZCNT));
 }
 
 struct scan *scan_create(const struct cpu_model *model)
@@ -37,8 +35,7 @@ void scan_destroy(struct scan *scan)
 
 /* --- what may run as it is --- */
 
-/* Instruction sets every model has. What a model may lack is left to the interpreter, which knows.
- */
+/* Instruction sets every model has. */
 static const bool plain_isa_sets[ZYDIS_ISA_SET_MAX_VALUE + 1] = {
     [ZYDIS_ISA_SET_I86] = true,          [ZYDIS_ISA_SET_I186] = true,
     [ZYDIS_ISA_SET_I386] = true,         [ZYDIS_ISA_SET_I486] = true,
@@ -53,17 +50,7 @@ static const bool plain_isa_sets[ZYDIS_ISA_SET_MAX_VALUE + 1] = {
     [ZYDIS_ISA_SET_PAUSE] = true,        [ZYDIS_ISA_SET_SSEMXCSR] = true,
 };
 
-/* Instruction sets of CPUID leaf 1 ECX and the bit that says a model has them. */
-static const struct {
-    uint16_t isa_set;
-    uint8_t bit;
-} optional_isa_sets[] = {
-    {ZYDIS_ISA_SET_SSE3, 0},   {ZYDIS_ISA_SET_SSE3X87, 0},  {ZYDIS_ISA_SET_PCLMULQDQ, 1},
-    {ZYDIS_ISA_SET_SSSE3, 9},  {ZYDIS_ISA_SET_SSSE3MMX, 9}, {ZYDIS_ISA_SET_SSE4, 19},
-    {ZYDIS_ISA_SET_SSE42, 20}, {ZYDIS_ISA_SET_MOVBE, 22},   {ZYDIS_ISA_SET_POPCNT, 23},
-    {ZYDIS_ISA_SET_AES, 25},
-};
-
+/* What of them only computes. */
 static const bool plain_categories[ZYDIS_CATEGORY_MAX_VALUE + 1] = {
     [ZYDIS_CATEGORY_BINARY] = true,   [ZYDIS_CATEGORY_LOGICAL] = true,
     [ZYDIS_CATEGORY_BITBYTE] = true,  [ZYDIS_CATEGORY_SHIFT] = true,
@@ -87,6 +74,7 @@ static bool is_excluded(ZydisMnemonic mnemonic)
     case ZYDIS_MNEMONIC_STD:
     case ZYDIS_MNEMONIC_XLAT:
     case ZYDIS_MNEMONIC_LDMXCSR:
+    case ZYDIS_MNEMONIC_VLDMXCSR:
     case ZYDIS_MNEMONIC_FLDCW: /* may unmask exceptions */
     case ZYDIS_MNEMONIC_FLDENV:
     case ZYDIS_MNEMONIC_FNSTENV: /* would show host addresses */
@@ -104,14 +92,30 @@ static bool is_excluded(ZydisMnemonic mnemonic)
     }
 }
 
-static bool isa_set_allowed(const struct cpu_model *model, ZydisISASet isa_set)
+/* What a model may lack, only computes. */
+static bool computes_only(const ZydisDecodedInstruction *decoded, const struct cpu_model *model)
 {
-    if (plain_isa_sets[isa_set])
+    return isa_set_available(model, decoded->meta.isa_set) ||
+           (plain_isa_sets[decoded->meta.isa_set] && plain_categories[decoded->meta.category]);
+}
+
+/* The encodings of AVX are there when the guest has enabled its registers. 32-bit code has bits in
+ * them that mean something in 64-bit mode alone. */
+static bool encoding_is_plain(const struct instruction *instruction, uint32_t mode)
+{
+    switch (instruction->decoded.encoding) {
+    case ZYDIS_INSTRUCTION_ENCODING_LEGACY:
         return true;
-    for (unsigned i = 0; i < ARRAY_SIZE(optional_isa_sets); i++)
-        if (optional_isa_sets[i].isa_set == isa_set)
-            return model->leaf1_ecx >> optional_isa_sets[i].bit & 1;
-    return false;
+    case ZYDIS_INSTRUCTION_ENCODING_VEX:
+    case ZYDIS_INSTRUCTION_ENCODING_EVEX:
+        break;
+    default:
+        return false;
+    }
+    uint32_t needed = instruction->needs_avx512 ? CODE_MODE_AVX512
+                      : instruction->ymm        ? CODE_MODE_AVX
+                                                : 0;
+    return mode & CODE_MODE_LONG && (mode & needed) == needed;
 }
 
 static bool is_plain_register(ZydisRegister name)
@@ -124,6 +128,9 @@ static bool is_plain_register(ZydisRegister name)
     case ZYDIS_REGCLASS_X87:
     case ZYDIS_REGCLASS_MMX:
     case ZYDIS_REGCLASS_XMM:
+    case ZYDIS_REGCLASS_YMM:
+    case ZYDIS_REGCLASS_ZMM:
+    case ZYDIS_REGCLASS_MASK:
     case ZYDIS_REGCLASS_FLAGS:
         return true;
     default:
@@ -158,14 +165,13 @@ static bool is_only_32bit(const ZydisDecodedInstruction *decoded)
            (decoded->opcode == 0x82 || decoded->mnemonic == ZYDIS_MNEMONIC_SALC);
 }
 
-static bool is_plain(const struct instruction *instruction, const struct cpu_model *model)
+static bool is_plain(const struct instruction *instruction, const struct cpu_model *model,
+                     uint32_t mode)
 {
     const ZydisDecodedInstruction *decoded = &instruction->decoded;
-    return plain_categories[decoded->meta.category] &&
-           isa_set_allowed(model, decoded->meta.isa_set) &&
-           !(decoded->attributes & ZYDIS_ATTRIB_IS_PRIVILEGED) && !is_excluded(decoded->mnemonic) &&
-           !is_only_32bit(decoded) && operands_are_plain(instruction) &&
-           decoded->encoding != ZYDIS_INSTRUCTION_ENCODING_3DNOW;
+    return computes_only(decoded, model) && !(decoded->attributes & ZYDIS_ATTRIB_IS_PRIVILEGED) &&
+           !is_excluded(decoded->mnemonic) && !is_only_32bit(decoded) &&
+           operands_are_plain(instruction) && encoding_is_plain(instruction, mode);
 }
 
 /* --- how each is translated --- */
@@ -271,7 +277,7 @@ static enum method privileged_method(const struct instruction *instruction,
         return METHOD_SWAPGS;
     case ZYDIS_MNEMONIC_STAC:
     case ZYDIS_MNEMONIC_CLAC:
-        return model->leaf7_ebx & LEAF7_EBX_SMAP ? METHOD_STAC_CLAC : METHOD_OPERATION;
+        return model->leaf7_ebx & EBX7_SMAP ? METHOD_STAC_CLAC : METHOD_OPERATION;
     default:
         return METHOD_PLAIN;
     }
@@ -404,7 +410,7 @@ static enum method method_of(const struct instruction *instruction, const struct
         return METHOD_DIRECTION;
     if (decoded->mnemonic == ZYDIS_MNEMONIC_FLDCW)
         return METHOD_LOAD_CONTROL;
-    if (is_plain(instruction, model))
+    if (is_plain(instruction, model, mode))
         return is_bit_in_memory(instruction) ? METHOD_BIT : METHOD_PLAIN;
     return vector || is_vector_state(decoded->meta.isa_set) ? METHOD_INTERPRET : METHOD_OPERATION;
 }
@@ -523,11 +529,61 @@ static void note_liveness(struct scan *scan)
 static bool is_sse_conversion(const ZydisDecodedInstruction *decoded)
 {
     return decoded->meta.category == ZYDIS_CATEGORY_CONVERT &&
-           (decoded->meta.isa_set == ZYDIS_ISA_SET_SSE ||
+           (decoded->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY ||
+            decoded->meta.isa_set == ZYDIS_ISA_SET_SSE ||
             decoded->meta.isa_set == ZYDIS_ISA_SET_SSE2);
 }
 
-static void note_operands(struct instruction *instruction)
+static void note_register(struct instruction *instruction, ZydisRegister name)
+{
+    switch (ZydisRegisterGetClass(name)) {
+    case ZYDIS_REGCLASS_XMM:
+    case ZYDIS_REGCLASS_YMM:
+    case ZYDIS_REGCLASS_ZMM:
+    case ZYDIS_REGCLASS_MASK:
+        instruction->xmm = true;
+        break;
+    case ZYDIS_REGCLASS_MMX:
+    case ZYDIS_REGCLASS_X87:
+        instruction->x87 = true;
+        break;
+    default:
+        break;
+    }
+}
+
+/* VEX and EVEX make zero what they do not write of a register, however long it is. */
+static void note_width(struct instruction *instruction, uint32_t mode)
+{
+    const ZydisDecodedInstruction *decoded = &instruction->decoded;
+    instruction->xmm |= decoded->mnemonic == ZYDIS_MNEMONIC_VZEROUPPER ||
+                        decoded->mnemonic == ZYDIS_MNEMONIC_VZEROALL ||
+                        decoded->mnemonic == ZYDIS_MNEMONIC_VSTMXCSR ||
+                        decoded->mnemonic == ZYDIS_MNEMONIC_VLDMXCSR;
+    instruction->needs_avx512 = decoded->encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX ||
+                                decoded->meta.isa_ext == ZYDIS_ISA_EXT_AVX512VEX;
+    instruction->ymm = instruction->xmm && decoded->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY;
+    instruction->zmm = instruction->ymm && mode & CODE_MODE_AVX512;
+}
+
+/* Does a mask say which parts of the memory operand are touched? */
+static bool has_masked_memory(const struct instruction *instruction)
+{
+    if (instruction->memory < 0)
+        return false;
+    switch (instruction->decoded.mnemonic) {
+    case ZYDIS_MNEMONIC_VMASKMOVPS:
+    case ZYDIS_MNEMONIC_VMASKMOVPD:
+    case ZYDIS_MNEMONIC_VPMASKMOVD:
+    case ZYDIS_MNEMONIC_VPMASKMOVQ:
+        return true;
+    default:
+        return instruction->decoded.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX &&
+               instruction->decoded.avx.mask.reg != ZYDIS_REGISTER_K0;
+    }
+}
+
+static void note_operands(struct instruction *instruction, uint32_t mode)
 {
     const ZydisDecodedInstruction *decoded = &instruction->decoded;
     instruction->memory = -1;
@@ -543,12 +599,11 @@ static void note_operands(struct instruction *instruction)
         if (operand->type == ZYDIS_OPERAND_TYPE_MEMORY && i < decoded->operand_count_visible &&
             instruction->memory < 0)
             instruction->memory = (int8_t)i;
-        if (operand->type != ZYDIS_OPERAND_TYPE_REGISTER)
-            continue;
-        ZydisRegisterClass class = ZydisRegisterGetClass(operand->reg.value);
-        instruction->xmm |= class == ZYDIS_REGCLASS_XMM;
-        instruction->x87 |= class == ZYDIS_REGCLASS_MMX || class == ZYDIS_REGCLASS_X87;
+        if (operand->type == ZYDIS_OPERAND_TYPE_REGISTER)
+            note_register(instruction, operand->reg.value);
     }
+    note_width(instruction, mode);
+    instruction->masked = has_masked_memory(instruction);
 }
 
 static ZyanStatus decode_bytes(const struct scan *scan, struct instruction *instruction,
@@ -586,11 +641,11 @@ static bool decode(struct scan *scan, const struct cpu_model *model, uint32_t mo
         instruction->length = 1;
         instruction->method = METHOD_INTERPRET; /* which will say #UD */
         instruction->flags_read = RFLAGS_ARITHMETIC;
-        instruction->xmm = instruction->x87 = false;
+        instruction->xmm = instruction->ymm = instruction->zmm = instruction->x87 = false;
         instruction->memory = -1;
         return true;
     }
-    note_operands(instruction);
+    note_operands(instruction, mode);
     instruction->method = method_of(instruction, model, mode);
     note_flags(instruction);
     return true;
@@ -600,7 +655,7 @@ bool scan_run(struct scan *scan, const struct cpu_model *model, uint32_t mode, u
               unsigned available, unsigned limit)
 {
     scan->count = 0;
-    scan->xmm = scan->x87 = scan->crosses = false;
+    scan->xmm = scan->ymm = scan->zmm = scan->x87 = scan->crosses = false;
     while (scan->count < limit && offset < PAGE_SIZE) {
         if (!decode(scan, model, mode, offset, available)) {
             scan->crosses = true;
@@ -611,6 +666,8 @@ bool scan_run(struct scan *scan, const struct cpu_model *model, uint32_t mode, u
         bool native =
             instruction->method == METHOD_PLAIN || instruction->method == METHOD_LOAD_CONTROL;
         scan->xmm |= native && instruction->xmm;
+        scan->ymm |= native && instruction->ymm;
+        scan->zmm |= native && instruction->zmm;
         scan->x87 |= native && instruction->x87;
         offset += length;
         available -= length;

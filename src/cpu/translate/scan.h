@@ -51,11 +51,13 @@ struct instruction {
     ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
     const uint8_t *bytes; /* that `decoded` speaks of */
     uint8_t recoded[RECODED_MAX];
-    uint8_t length;  /* of what stands in the guest's page */
-    uint16_t offset; /* in the page; may reach past its end for the last one's end */
-    uint8_t method;  /* enum method */
-    int8_t memory;   /* index of the visible memory operand, or -1 */
-    bool xmm, x87;   /* needs those registers */
+    uint8_t length;          /* of what stands in the guest's page */
+    uint16_t offset;         /* in the page; may reach past its end for the last one's end */
+    uint8_t method;          /* enum method */
+    int8_t memory;           /* index of the visible memory operand, or -1 */
+    bool xmm, ymm, zmm, x87; /* needs those registers; ymm implies xmm, zmm both */
+    bool needs_avx512;       /* #UD where the guest has not enabled it */
+    bool masked;             /* the memory operand: parts that a mask leaves out never fault */
     uint32_t flags_read, flags_written; /* RFLAGS bits; written: always, whatever the operands */
     uint32_t flags_live;                /* after it */
 };
@@ -82,7 +84,7 @@ struct scan {
     struct instruction instructions[SCAN_INSTRUCTIONS_MAX];
     unsigned count;
     uint32_t flags_live; /* at the start */
-    bool xmm, x87;
+    bool xmm, ymm, zmm, x87;
     bool crosses; /* the run ends before an instruction that runs past the bytes there are */
     uint8_t bytes[4096 + INSTRUCTION_MAX]; /* the page, and what follows when it is known */
 };

@@ -2,6 +2,7 @@
 #include "cpu/translate/vector.h"
 
 #include "cpu/interpret/vector_state.h"
+#include "cpu/translate/cache.h"
 
 #define X87_BYTES (FX_ST + 128)
 
@@ -11,6 +12,20 @@ void translate_vector_update(struct vcpu *vcpu)
     uint64_t mxcsr = load_le(vcpu->xsave + FX_MXCSR, 4);
     vcpu->translate.vector_trap =
         (fcw & FCW_MASKS) != FCW_MASKS || fsw & FSW_SUMMARY || (mxcsr & MXCSR_MASKS) != MXCSR_MASKS;
+}
+
+void translate_vector_want(struct vcpu *vcpu, const struct translation *translation)
+{
+    struct translate_state *state = &vcpu->translate;
+    state->xmm_live = 1;
+    state->ymm_live |= translation->ymm;
+    state->zmm_live |= translation->zmm;
+}
+
+void translate_vector_drop(struct vcpu *vcpu)
+{
+    struct translate_state *state = &vcpu->translate;
+    state->xmm_live = state->ymm_live = state->zmm_live = 0;
 }
 
 void translate_x87_load(struct vcpu *vcpu)
