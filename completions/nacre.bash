@@ -9,7 +9,7 @@ _nacre()
         --kernel) COMPREPLY=($(compgen -f -- "$word")); return ;;
         --initrd) COMPREPLY=($(compgen -f -- "$word")); return ;;
         --firmware) COMPREPLY=($(compgen -W 'bios uefi' -- "$word")); return ;;
-        --cpu) COMPREPLY=($(compgen -W 'x86-64-v2 x86-64-v1' -- "$word")); return ;;
+        --cpu) COMPREPLY=($(compgen -W 'x86-64-v2 x86-64-v3 x86-64-v4 host x86-64-v1' -- "$word")); return ;;
         --disk) COMPREPLY=($(compgen -f -- "$word")); return ;;
         --serial) COMPREPLY=($(compgen -W 'stdio pty unix: file: fd: none' -- "$word")); return ;;
         --display) COMPREPLY=($(compgen -W 'none text vnc=' -- "$word")); return ;;

@@ -10,14 +10,18 @@
 
 #define LIST_WIDTH 78
 
-/* A line about each model, and its features below. */
+/* A line about each model, and its features below: those that it has here, if it is for this host.
+ */
 void list_models(void)
 {
     for (unsigned i = 0; cpu_model_at(i); i++) {
         const struct cpu_model *model = cpu_model_at(i);
         unsigned position = 0, column = LIST_WIDTH;
-        printf("%-12s %s", model->name, model->description);
-        for (const char *name; (name = cpu_model_feature(model, &position));) {
+        struct cpu_model fitted;
+        struct error error;
+        bool usable = cpu_model_fit(model, &fitted, &error) == 0;
+        printf("%-12s %s%s", model->name, model->description, usable ? "" : "; not on this host");
+        for (const char *name; (name = cpu_model_feature(usable ? &fitted : model, &position));) {
             unsigned width = (unsigned)strlen(name) + 1;
             if (column + width > LIST_WIDTH)
                 column = (unsigned)printf("\n%-12s", "") - 1;

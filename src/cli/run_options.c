@@ -78,10 +78,11 @@ static int set_cpu(void *target, const char *text, struct error *error)
         list_models();
         return 1;
     }
-    options->vm.model = cpu_model_find(text);
-    if (options->vm.model)
-        return 0;
-    return error_set(error, EINVAL, "--cpu %s: no such model; see --cpu help", text);
+    const struct cpu_model *model = cpu_model_find(text);
+    if (!model)
+        return error_set(error, EINVAL, "--cpu %s: no such model; see --cpu help", text);
+    options->vm.model = &options->model;
+    return cpu_model_fit(model, &options->model, error);
 }
 
 static int set_engine(void *target, const char *text, struct error *error)

@@ -10,6 +10,7 @@
 
 struct run_options {
     struct vm_config vm;
+    struct cpu_model model; /* --cpu's, as this host can run it; vm.model leads here */
     struct console_config serial, console, debug_console;
     bool serial_chosen;
     struct display_config display;

@@ -13,9 +13,10 @@ static int take_machine(struct run_options *options, struct error *error)
     const struct snapshot_machine *machine = snapshot_machine(options->vm.restore);
     options->vm.memory_size = machine->memory_size;
     options->vm.cpu_count = machine->cpu_count;
-    options->vm.model = cpu_model_find(machine->model);
-    if (options->vm.model)
-        return 0;
+    const struct cpu_model *model = cpu_model_find(machine->model);
+    options->vm.model = &options->model;
+    if (model)
+        return cpu_model_fit(model, &options->model, error);
     return error_set(error, EINVAL, "its CPU model %s is not known here; see nacre run --cpu help",
                      machine->model);
 }

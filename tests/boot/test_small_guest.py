@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Debian's cloud kernel with the small initramfs: to a shell, and every way out of the machine."""
 
+import hashlib
 import os
+import re
 import subprocess
 import tempfile
 import unittest
@@ -39,6 +41,20 @@ class Boot(unittest.TestCase):
 
     def test_two_processors_interpreted(self):
         self.check_processors(2, "interpret")
+
+    def test_vectors_of_the_host(self):
+        """Their state is saved and restored as two programs a processor take turns, and their keys agree."""
+        for engine in ("interpret", "translate"):
+            machine = self.boot("--cpu", "host", "--engine", engine, cpus=2)
+            flags = machine.run("grep -m1 ^flags /proc/cpuinfo").split()
+            with open("/proc/cpuinfo") as file:
+                host = re.search(r"^flags.*$", file.read(), re.MULTILINE)[0].split()
+            for name in ("avx", "avx2", "avx512f", "avx512vl", "bmi1", "bmi2", "fma", "sha_ni", "vaes"):
+                self.assertEqual(name in flags, name in host, name)
+            sums = machine.run("for i in 1 2 3 4; do (seq 20000 | sha256sum) & done; wait")
+            self.assertEqual(sums.count(hashlib.sha256("".join(f"{i}\n" for i in range(1, 20001)).encode()).hexdigest()), 4)
+            machine.send("poweroff -f\n")
+            self.assertEqual(machine.wait(), EXIT_POWER_OFF)
 
     def test_no_mitigation_is_on(self):
         """None that costs time: page-table isolation and retpolines are for real hardware only."""

@@ -129,6 +129,13 @@ void bare_enter_protected(struct bare *bare)
     load_segments(bare, SELECTOR_CODE);
 }
 
+void bare_take_host_model(struct bare *bare)
+{
+    struct error error;
+    assert_int_equal(cpu_model_fit(cpu_model_find("host"), &bare->host_model, &error), 0);
+    bare->vcpu->model = &bare->host_model;
+}
+
 void bare_enter_long(struct bare *bare)
 {
     struct vcpu *vcpu = bare->vcpu;

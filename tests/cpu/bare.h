@@ -64,12 +64,16 @@ struct bare {
     struct bus bus;
     struct vcpu_group group;
     struct vcpu *vcpu; /* the boot processor */
+    struct cpu_model host_model;
 };
 
 /* cmocka fixtures: *state is a struct bare whose processors are in reset state. */
 int bare_setup(void **state);
 int bare_setup_two(void **state); /* two processors */
 int bare_teardown(void **state);
+
+/* Makes the boot processor one with all that --cpu host has here. Before an engine is attached. */
+void bare_take_host_model(struct bare *bare);
 
 /* Level 0, 32 bits, flat, with descriptor tables, a TSS and a gate for each vector. */
 void bare_enter_protected(struct bare *bare);

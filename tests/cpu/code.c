@@ -25,6 +25,15 @@ int code_setup_long(void **state)
     return attach(*state);
 }
 
+int code_setup_host(void **state)
+{
+    if (bare_setup(state))
+        return -1;
+    bare_take_host_model(*state);
+    bare_enter_long(*state);
+    return attach(*state);
+}
+
 int code_setup_protected(void **state)
 {
     if (bare_setup(state))

@@ -7,6 +7,7 @@
 
 /* cmocka fixtures: as bare_setup, with the interpreter attached; in 64-bit or 32-bit level 0. */
 int code_setup_long(void **state);
+int code_setup_host(void **state); /* 64-bit, with all that --cpu host has */
 int code_setup_protected(void **state);
 
 /*

@@ -3,6 +3,9 @@
  * §3, §6.1, §14.1. */
 #include "bare.h"
 
+#include "cpu/feature_bits.h"
+
+#include <errno.h>
 #include <string.h>
 
 static void test_control_refused(void **state)
@@ -208,7 +211,58 @@ static void test_models(void **state)
         assert_ptr_equal(cpu_model_find(model->name), model);
         /* XSAVE and its components come together. */
         assert_int_equal(!!(model->leaf1_ecx & BIT(26)), model->xcr0_supported != 0);
+        assert_int_equal(!!(model->leaf1_ecx & ECX1_AVX), !!(model->xcr0_supported & XSTATE_AVX));
+        assert_int_equal(!!(model->leaf7_ebx & EBX7_AVX512),
+                         !!(model->xcr0_supported & XSTATE_AVX512));
     }
+}
+
+/* What the host lacks is missing from "host", and refuses the others. */
+static void test_models_on_this_host(void **state)
+{
+    struct error error;
+    struct cpu_model host, fitted;
+    assert_int_equal(cpu_model_fit(cpu_model_find("host"), &host, &error), 0);
+    assert_true((host.xcr0_supported & XSTATE_AVX512) == 0 ||
+                (host.xcr0_supported & XSTATE_AVX512) == XSTATE_AVX512);
+    assert_int_equal(!!(host.leaf1_ecx & ECX1_AVX), !!(host.xcr0_supported & XSTATE_AVX));
+    bool has_v4 = host.xcr0_supported & XSTATE_AVX512;
+    assert_int_equal(cpu_model_fit(cpu_model_find("x86-64-v4"), &fitted, &error),
+                     has_v4 ? 0 : -ENOTSUP);
+    /* This one has nothing that is the host's. */
+    const struct cpu_model *first = cpu_model_find("x86-64-v1");
+    assert_int_equal(cpu_model_fit(first, &fitted, &error), 0);
+    assert_memory_equal(&fitted, first, sizeof(fitted));
+}
+
+/* The place of each component, and the size of all, as compacted images have them too. */
+static void test_vector_state_sizes(void **state)
+{
+    struct bare *bare = *state;
+    struct vcpu *vcpu = bare->vcpu;
+    static const struct {
+        const char *model;
+        uint32_t standard, compacted, largest;
+        uint64_t xcr0;
+    } cases[] = {
+        {"x86-64-v3", 832, 832, 2696, XSTATE_X87 | XSTATE_SSE | XSTATE_AVX},
+        {"x86-64-v4", 2688, 2432, 2696, XSTATE_X87 | XSTATE_SSE | XSTATE_AVX | XSTATE_AVX512},
+        {"x86-64-v4", 2696, 2440, 2696,
+         XSTATE_X87 | XSTATE_SSE | XSTATE_AVX | XSTATE_AVX512 | XSTATE_PKRU},
+    };
+    assert_true(control_write_cr4(vcpu, CR4_OSXSAVE));
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        vcpu->model = cpu_model_find(cases[i].model);
+        assert_true(control_write_xcr0(vcpu, cases[i].xcr0));
+        assert_int_equal(cpuid_query(vcpu, 0xd, 0).ebx, cases[i].standard);
+        assert_int_equal(cpuid_query(vcpu, 0xd, 0).ecx, cases[i].largest);
+        assert_int_equal(cpuid_query(vcpu, 0xd, 1).ebx, cases[i].compacted);
+    }
+    assert_int_equal(cpuid_query(vcpu, 0xd, 6).eax, 512);
+    assert_int_equal(cpuid_query(vcpu, 0xd, 6).ebx, XSAVE_ZMM_HIGH);
+    /* Half of AVX-512, or any of it without AVX, there is not. */
+    assert_false(control_write_xcr0(vcpu, XSTATE_X87 | XSTATE_SSE | XSTATE_AVX | XSTATE_OPMASK));
+    assert_false(control_write_xcr0(vcpu, XSTATE_X87 | XSTATE_SSE | XSTATE_AVX512));
 }
 
 static void test_syscall(void **state)
@@ -315,6 +369,8 @@ int main(void)
         TEST(test_tsc),
         TEST(test_cpuid),
         TEST(test_models),
+        TEST(test_models_on_this_host),
+        TEST(test_vector_state_sizes),
         TEST(test_syscall),
         TEST(test_sysret_checks),
         TEST(test_reset),

@@ -363,6 +363,7 @@ void host_run(const struct test_case *test, const struct machine_state *before,
     gregs[REG_CSGSFS] =
         (greg_t)(before->selectors[SEG_CS] | (uint64_t)before->selectors[SEG_SS] << 48);
     store_vectors(test, &before->vectors);
+    after->vectors = before->vectors; /* where the case has not all registers */
     memcpy((void *)(uintptr_t)SCRATCH_ADDRESS, before->scratch, SCRATCH_SIZE);
     memcpy((void *)(uintptr_t)TAIL_ADDRESS, before->tail, TAIL_SIZE);
     host_ticks = 0;

@@ -36,6 +36,7 @@ enum { SELECTOR_KERNEL = 0x10, SELECTOR_TSS = 0x40, SELECTOR_LDT = 0x50 };
 struct machine {
     struct memory *memory;
     struct bus bus;
+    struct cpu_model model;
     struct vcpu_group group;
     struct vcpu *vcpu;
 };
@@ -131,8 +132,9 @@ struct machine *machine_create(const struct engine_ops *engine, const char *cpu,
 {
     struct machine *machine = calloc(1, sizeof(*machine));
     const struct cpu_model *model = cpu_model_find(cpu);
-    if (!machine || !model) {
+    if (machine && !model)
         error_set(error, ENOENT, "--cpu %s: no such model", cpu);
+    if (!machine || !model || cpu_model_fit(model, &machine->model, error) < 0) {
         free(machine);
         return NULL;
     }
@@ -140,7 +142,7 @@ struct machine *machine_create(const struct engine_ops *engine, const char *cpu,
     machine->memory = memory_create(GIB(1), error);
     if (!machine->memory || bus_init(&machine->bus, machine->memory, NULL, NULL, error) < 0)
         return NULL;
-    machine->vcpu = vcpu_create(&machine->group, &machine->bus, model, error);
+    machine->vcpu = vcpu_create(&machine->group, &machine->bus, &machine->model, error);
     if (!machine->vcpu || engine->create(machine->vcpu, error) < 0)
         return NULL;
     machine->vcpu->engine = engine;
