@@ -214,6 +214,14 @@ static int set_disk(void *target, const char *text, struct error *error)
     return block_options_parse(disk, (char *)text, error);
 }
 
+static int set_cdrom(void *target, const char *text, struct error *error)
+{
+    struct block_options *cdrom = &((struct run_options *)target)->vm.cdrom;
+    *cdrom = (struct block_options){.option = "--cdrom", .path = text, .format = "raw"};
+    cdrom->read_only = true;
+    return 0;
+}
+
 static int set_net(void *target, const char *text, struct error *error)
 {
     struct run_options *options = target;
@@ -346,9 +354,10 @@ const struct option_spec run_option_table[] = {
     {"cpu", "MODEL", "CPU model (" CPU_MODEL_DEFAULT "), or help to list them", set_cpu,
      model_word},
     {"disk", "PATH[,SETTING...]",
-     "disk image; readonly=on, format=, cache=writeback|none|writethrough|unsafe, "
+     "disk image; bus=virtio|ide, readonly=on, format=, cache=writeback|none|writethrough|unsafe, "
      "aio=auto|threads|io_uring, " RATE_LIMIT_SYNTAX,
      set_disk, NULL},
+    {"cdrom", "FILE", "ISO 9660 image for an IDE CD-ROM drive", set_cdrom, NULL},
     {"net", "KIND[,SETTING...]",
      "network card: user (NAT; hostfwd=tcp:127.0.0.1:2222-:22, restrict=on, network=, dns=, "
      "domain=, hostname=), tap[=NAME] (bridge=), switch=NAME; with all kinds mac=, queues=1 to 8, "

@@ -123,13 +123,13 @@ struct block *block_open(const struct block_options *options, struct loop *loop,
 {
     struct disk *disk = calloc(1, sizeof(*disk));
     if (!disk) {
-        error_set(error, ENOMEM, "--disk %s: out of memory", options->path);
+        error_set(error, ENOMEM, "%s %s: out of memory", block_option(options), options->path);
         return NULL;
     }
     disk->image = image_open(options, error);
     if (!disk->image) {
         free(disk);
-        error_prefix(error, "--disk");
+        error_prefix(error, "%s", block_option(options));
         return NULL;
     }
     disk->block = (struct block){
@@ -143,7 +143,7 @@ struct block *block_open(const struct block_options *options, struct loop *loop,
     };
     if (start_io(disk, options, loop, error) < 0) {
         disk_close(&disk->block);
-        error_prefix(error, "--disk");
+        error_prefix(error, "%s", block_option(options));
         return NULL;
     }
     if (rate_limit_wanted(&options->limit))

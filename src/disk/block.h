@@ -128,8 +128,13 @@ enum block_cache {
 /* What does the I/O. AUTO: io_uring where the host has it, else threads. */
 enum block_aio { BLOCK_AIO_AUTO, BLOCK_AIO_THREADS, BLOCK_AIO_URING };
 
+/* What the guest sees the disk as. */
+enum block_bus { BLOCK_BUS_VIRTIO, BLOCK_BUS_IDE };
+
 struct block_options {
+    const char *option; /* of the command line, to name in errors; NULL: --disk */
     const char *path;
+    enum block_bus bus;
     const char *format; /* NULL: as the name says (docs/decisions/image-formats.md) */
     bool read_only;
     bool lenient;    /* open what is damaged: to check it */
@@ -142,8 +147,15 @@ struct block_options {
     const struct thread_guard *guard; /* what each I/O thread enters; NULL: none */
 };
 
-/* PATH[,SETTING=VALUE...] as after --disk. The text is cut up in place and must live as long. */
+/* PATH[,SETTING=VALUE...] as after --disk; options->option may be set before. The text is cut up in
+ * place and must live as long. */
 int block_options_parse(struct block_options *options, char *text, struct error *error);
+
+/* The option to name in an error about it. */
+static inline const char *block_option(const struct block_options *options)
+{
+    return options->option ? options->option : "--disk";
+}
 
 struct block *block_open(const struct block_options *options, struct loop *loop,
                          struct error *error);

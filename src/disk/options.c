@@ -33,6 +33,11 @@ static void set_aio(struct block_options *options, unsigned index, const char *t
     options->aio = (enum block_aio)index;
 }
 
+static void set_bus(struct block_options *options, unsigned index, const char *text)
+{
+    options->bus = (enum block_bus)index;
+}
+
 static void set_format(struct block_options *options, unsigned index, const char *text)
 {
     options->format = text;
@@ -43,6 +48,7 @@ static const struct setting settings[] = {
     {"direct", {"off", "on"}, set_direct},
     {"cache", {"writeback", "none", "writethrough", "unsafe"}, set_cache},
     {"aio", {"auto", "threads", "io_uring"}, set_aio},
+    {"bus", {"virtio", "ide"}, set_bus},
     {"format", {NULL}, set_format},
 };
 
@@ -63,9 +69,9 @@ static int apply(struct block_options *options, const char *word, struct error *
         return limited < 0 ? limited : 0;
     if (!setting)
         return error_set(error, EINVAL,
-                         "--disk %s: unknown setting %s; known are readonly=, format=, cache=, "
-                         "direct=, aio=, " RATE_LIMIT_SYNTAX,
-                         options->path, word);
+                         "%s %s: unknown setting %s; known are readonly=, format=, cache=, "
+                         "direct=, aio=, bus=, " RATE_LIMIT_SYNTAX,
+                         block_option(options), options->path, word);
     const char *value = word + length + 1;
     if (!setting->values[0]) {
         setting->set(options, 0, value);
@@ -77,8 +83,8 @@ static int apply(struct block_options *options, const char *word, struct error *
         setting->set(options, i, value);
         return 0;
     }
-    return error_set(error, EINVAL, "--disk %s: %s cannot be \"%s\"; see nacre run --help",
-                     options->path, setting->name, value);
+    return error_set(error, EINVAL, "%s %s: %s cannot be \"%s\"; see nacre run --help",
+                     block_option(options), options->path, setting->name, value);
 }
 
 int block_options_parse(struct block_options *options, char *text, struct error *error)
@@ -86,7 +92,7 @@ int block_options_parse(struct block_options *options, char *text, struct error 
     char *rest = text;
     options->path = strsep(&rest, ",");
     if (!*options->path)
-        return error_set(error, EINVAL, "--disk: needs the path of an image");
+        return error_set(error, EINVAL, "%s: needs the path of an image", block_option(options));
     int result = 0;
     for (char *word; result == 0 && (word = strsep(&rest, ","));)
         result = apply(options, word, error);

@@ -31,6 +31,7 @@ struct vm_config {
     struct engine_options engine_options;
     struct block_options disks[VM_DISKS_MAX];
     unsigned disk_count;
+    struct block_options cdrom;    /* path NULL: no drive */
     const char *nets[VM_NETS_MAX]; /* as after --net */
     unsigned net_count;
     bool no_reboot;                   /* a guest reboot ends the VM */

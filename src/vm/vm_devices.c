@@ -7,10 +7,10 @@
 #include "device/hpet.h"
 #include "device/i8042.h"
 #include "device/vga.h"
-#include "virtio/blk.h"
 #include "virtio/console.h"
 #include "virtio/net.h"
 #include "virtio/rng.h"
+#include "vm/vm_storage.h"
 
 #include <errno.h>
 
@@ -94,23 +94,6 @@ static int create_screen(struct vm_devices *devices, const struct vm_config *con
                       devices->vga_bios.size, error);
 }
 
-static int create_disks(struct vm_devices *devices, const struct vm_config *config, struct bus *bus,
-                        struct error *error)
-{
-    for (unsigned i = 0; i < config->disk_count; i++) {
-        struct block_options options = config->disks[i];
-        options.guard = config->guard;
-        options.log = bus->log;
-        devices->blocks[i] = block_open(&options, bus->loop, error);
-        if (!devices->blocks[i])
-            return -EINVAL;
-        int result = virtio_blk_create(devices->pci, devices->blocks[i], i, error);
-        if (result < 0)
-            return result;
-    }
-    return 0;
-}
-
 int vm_devices_open_nets(struct vm_devices *devices, const struct vm_config *config,
                          struct loop *loop, struct log *log, struct error *error)
 {
@@ -157,7 +140,7 @@ int vm_devices_create(struct vm_devices *devices, const struct vm_config *config
     if (result == 0)
         result = create_screen(devices, config, bus, error);
     if (result == 0)
-        result = create_disks(devices, config, bus, error);
+        result = vm_storage_create(devices, config, bus, error);
     if (result == 0)
         result = create_nets(devices, config, bus, error);
     if (result == 0 && config->console)
@@ -167,14 +150,14 @@ int vm_devices_create(struct vm_devices *devices, const struct vm_config *config
 
 void vm_devices_drain(struct vm_devices *devices)
 {
-    for (unsigned i = 0; i < VM_DISKS_MAX; i++)
+    for (unsigned i = 0; i < VM_BLOCKS_MAX; i++)
         if (devices->blocks[i])
             block_drain(devices->blocks[i]);
 }
 
 void vm_devices_close(struct vm_devices *devices)
 {
-    for (unsigned i = 0; i < VM_DISKS_MAX; i++)
+    for (unsigned i = 0; i < VM_BLOCKS_MAX; i++)
         if (devices->blocks[i])
             block_close(devices->blocks[i]);
     for (unsigned i = 0; i < VM_NETS_MAX; i++) {

@@ -8,10 +8,14 @@
 #include "net/net.h"
 #include "vm/vm.h"
 
+/* Places in vm_devices.blocks behind those of the disks. */
+#define VM_CDROM_SLOT VM_DISKS_MAX
+#define VM_BLOCKS_MAX (VM_CDROM_SLOT + 1)
+
 struct vm_devices {
     struct pci_bus *pci;
     struct file_view vga_bios;
-    struct block *blocks[VM_DISKS_MAX];
+    struct block *blocks[VM_BLOCKS_MAX];
     struct net_options net_options[VM_NETS_MAX];
     struct frame_backend *nets[VM_NETS_MAX];
 };

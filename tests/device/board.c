@@ -72,6 +72,25 @@ int board_teardown(void **state)
     return 0;
 }
 
+static void stop(void *opaque)
+{
+    loop_stop(opaque);
+}
+
+void board_turn(struct board *board)
+{
+    assert_int_equal(loop_post(board->loop, stop, board->loop), 0);
+    assert_int_equal(loop_run(board->loop), 0);
+}
+
+void board_settle(struct board *board, struct ram_block *ram)
+{
+    do {
+        block_drain(&ram->block);
+        board_turn(board);
+    } while (ram->held.first);
+}
+
 uint8_t board_in(struct board *board, uint16_t port)
 {
     return (uint8_t)bus_read(&board->bus, BUS_PORT, port, 1);

@@ -10,6 +10,7 @@
 #include "bus/bus.h"
 #include "device/devices.h"
 #include "fake_time.h"
+#include "ram_block.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -37,6 +38,11 @@ void board_destroy(struct board *board);
 /* cmocka's fixture of a board without devices. */
 int board_setup(void **state);
 int board_teardown(void **state);
+
+/* Lets the loop do what has been posted to it. */
+void board_turn(struct board *board);
+/* Lets the loop and a back end work until neither has anything left to do. */
+void board_settle(struct board *board, struct ram_block *ram);
 
 uint8_t board_in(struct board *board, uint16_t port);
 void board_out(struct board *board, uint16_t port, uint8_t value);
