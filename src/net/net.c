@@ -54,11 +54,17 @@ static int set_pcap(void *target, char *value, struct error *error)
     return 0;
 }
 
+static int set_model(void *target, char *value, struct error *error)
+{
+    struct net_options *options = target;
+    options->model = strcmp(value, "e1000") ? NET_MODEL_VIRTIO : NET_MODEL_E1000;
+    if (options->model == NET_MODEL_E1000 || !strcmp(value, "virtio"))
+        return 0;
+    return error_set(error, EINVAL, "--net model=%s: must be virtio or e1000", value);
+}
+
 static const struct setting common[] = {
-    {"mac", set_mac},
-    {"queues", set_queues},
-    {"pcap", set_pcap},
-    {0},
+    {"model", set_model}, {"mac", set_mac}, {"queues", set_queues}, {"pcap", set_pcap}, {0},
 };
 
 /* Machines that share a network must differ; where the guest is alone, it keeps its address from

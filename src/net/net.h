@@ -9,10 +9,13 @@
 #define MAC_SIZE       6
 #define NET_QUEUES_MAX 8 /* pairs of a receive and a transmit queue */
 
+enum net_model { NET_MODEL_VIRTIO, NET_MODEL_E1000 };
+
 struct net_options {
     char *text; /* what the pointers below point into */
     const struct frame_kind *kind;
     char *settings; /* of the back end; NULL: none */
+    enum net_model model;
     uint8_t mac[MAC_SIZE];
     bool new_card; /* in a restored machine: not the card of its snapshot, whose address another has
                     */

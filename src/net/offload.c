@@ -171,6 +171,16 @@ static void finish_tcp(struct frame *segment, const struct layout *layout, size_
     frame_checksum(segment, length);
 }
 
+void frame_complete_headers(struct frame *frame, size_t length)
+{
+    struct layout layout;
+    if (frame->header.segment_type == FRAME_SEGMENT_NONE || !find_parts(frame, length, &layout))
+        return;
+    finish_ip(frame, &layout, length, 0);
+    store_be16(frame->bytes + layout.transport + TCP_CHECKSUM,
+               pseudo_header(frame, &layout, length));
+}
+
 bool frame_segment(const struct frame *frame, size_t length,
                    bool (*emit)(void *opaque, const struct frame *frame, size_t length),
                    void *opaque)

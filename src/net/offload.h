@@ -22,6 +22,10 @@ bool frame_segment(const struct frame *frame, size_t length,
                    bool (*emit)(void *opaque, const struct frame *frame, size_t length),
                    void *opaque);
 
+/* Of a frame with a segment_type: fills in the IP header's length and sum, and the pseudo header's
+ * sum, which some cards' drivers leave out. The frame is valid. */
+void frame_complete_headers(struct frame *frame, size_t length);
+
 /* RFC 1071: the sum of big-endian 16-bit words, folded, not complemented. */
 uint16_t checksum_add(uint16_t sum, const uint8_t *bytes, size_t length);
 

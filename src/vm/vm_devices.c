@@ -4,6 +4,7 @@
 #include "bus/pci.h"
 #include "device/bridges.h"
 #include "device/debug_port.h"
+#include "device/e1000.h"
 #include "device/hpet.h"
 #include "device/i8042.h"
 #include "device/vga.h"
@@ -112,10 +113,16 @@ int vm_devices_open_nets(struct vm_devices *devices, const struct vm_config *con
 static int create_nets(struct vm_devices *devices, const struct vm_config *config, struct bus *bus,
                        struct error *error)
 {
+    static int (*const models[])(struct pci_bus * bus, const struct net_options *options,
+                                 struct frame_backend *backend, unsigned index,
+                                 struct error *error) = {
+        [NET_MODEL_VIRTIO] = virtio_net_create,
+        [NET_MODEL_E1000] = e1000_create,
+    };
     for (unsigned i = 0; i < config->net_count; i++) {
         devices->net_options[i].new_card = config->clone;
-        int result =
-            virtio_net_create(devices->pci, &devices->net_options[i], devices->nets[i], i, error);
+        const struct net_options *options = &devices->net_options[i];
+        int result = models[options->model](devices->pci, options, devices->nets[i], i, error);
         if (result < 0)
             return result;
     }

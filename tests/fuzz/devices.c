@@ -2,8 +2,8 @@
 /*
  * The register interface of every device and the virtqueues behind it: the input is a list of port,
  * MMIO and guest memory accesses, with turns of the event loop in between, and of what is too rare
- * to come by chance: virtio drivers that start and offer requests. Nothing the guest writes may
- * crash us.
+ * to come by chance: drivers that start and offer requests, frames that come. Nothing the guest
+ * writes may crash us.
  */
 #include "fuzz/fuzz.h"
 
@@ -13,6 +13,7 @@
 #include "device/flash.h"
 #include "device/fw_cfg.h"
 #include "device/hpet.h"
+#include "net/offload.h"
 #include "vm/vm_devices.h"
 
 #include <sys/mman.h>
@@ -21,7 +22,7 @@
 #define MEMORY_SIZE MIB(1)
 #define ACTIONS_MAX 400
 
-#define QUEUES     4
+#define QUEUES     5 /* of a network card with two pairs */
 #define QUEUE_SIZE 8
 
 enum action {
@@ -33,6 +34,9 @@ enum action {
     DRIVER_START,
     DRIVER_OFFER,
     CONSOLE_INPUT,
+    CARD_START,
+    CARD_WRITE,
+    FRAME_INPUT,
     TURN,
     ACTION_COUNT
 };
@@ -160,7 +164,80 @@ static void console_input(struct console *console, struct fuzz_input *input)
     console_size_changed(console);
 }
 
-static void act(struct bus *bus, struct console *console, struct fuzz_input *input)
+/* --- network cards --- */
+
+#define CARDS     2
+#define RING_SIZE 8 /* descriptors */
+
+/* A back end that takes frames or not, as the next byte of the input has it. */
+struct wire {
+    struct frame_backend backend;
+    struct fuzz_input *input;
+};
+
+static bool wire_send(struct frame_backend *backend, const struct frame *frame, size_t length)
+{
+    const struct wire *wire = (const struct wire *)backend;
+    if (!frame_valid(frame, length))
+        abort();
+    return fuzz_take_integer(wire->input, 1) % 8;
+}
+
+static void wire_ready(struct frame_backend *backend)
+{
+}
+
+static const struct frame_ops wire_ops = {"wire", wire_send, wire_ready, wire_ready};
+
+/* The registers of the first e1000; its rings lie in the first two pages. */
+static uint64_t card_registers(struct bus *bus)
+{
+    for (unsigned slot = 0; slot < PCI_SLOT_COUNT; slot++)
+        if (config_read(bus, slot, 0) == 0x100e8086) {
+            bus_write(bus, BUS_PORT, 0xcf8, config_address(slot, 4), 4);
+            bus_write(bus, BUS_PORT, 0xcfc, 7, 2);
+            return config_read(bus, slot, 0x10) & ~UINT64_C(15);
+        }
+    abort();
+}
+
+static void card_start(struct bus *bus, struct fuzz_input *input)
+{
+    uint64_t registers = card_registers(bus);
+    for (unsigned ring = 0; ring < 2; ring++) {
+        uint64_t base = registers + (ring ? 0x3800 : 0x2800);
+        bus_write(bus, BUS_MMIO, base, ring * PAGE_SIZE, 4);
+        bus_write(bus, BUS_MMIO, base + 0x08, RING_SIZE * 16, 4);
+        bus_write(bus, BUS_MMIO, base + 0x10, 0, 4);
+        bus_write(bus, BUS_MMIO, base + 0x18, fuzz_take_integer(input, 1) % RING_SIZE, 4);
+    }
+    bus_write(bus, BUS_MMIO, registers + 0x100, fuzz_take_integer(input, 4) | 0x800a, 4);
+    bus_write(bus, BUS_MMIO, registers + 0x400, 2, 4);
+}
+
+/* A register that does something, with any value. */
+static void card_write(struct bus *bus, struct fuzz_input *input)
+{
+    static const uint16_t offsets[] = {0x0,    0x10,   0x14,   0x20,   0x38,   0xc0,
+                                       0xc8,   0xd0,   0xd8,   0x100,  0x2808, 0x2810,
+                                       0x2818, 0x3808, 0x3810, 0x3818, 0x5400, 0x5404};
+    uint64_t offset = offsets[fuzz_take_integer(input, 1) % ARRAY_SIZE(offsets)];
+    bus_write(bus, BUS_MMIO, card_registers(bus) + offset, fuzz_take_integer(input, 4), 4);
+}
+
+static void frame_input(struct wire *wires, struct fuzz_input *input)
+{
+    struct frame frame = {0};
+    const struct frame_sink *sink = &wires[fuzz_take_integer(input, 1) % CARDS].backend.sink;
+    size_t length = fuzz_take_integer(input, 2);
+    fuzz_take(input, &frame, sizeof(frame.header) + 64);
+    if (frame_valid(&frame, length))
+        frame_deliver(sink, &frame, length);
+    frame_writable(sink);
+}
+
+static void act(struct bus *bus, struct console *console, struct wire *wires,
+                struct fuzz_input *input)
 {
     enum action action = fuzz_take_integer(input, 1) % ACTION_COUNT;
     unsigned size = 1u << fuzz_take_integer(input, 1) % 3;
@@ -191,6 +268,15 @@ static void act(struct bus *bus, struct console *console, struct fuzz_input *inp
     case CONSOLE_INPUT:
         console_input(console, input);
         break;
+    case CARD_START:
+        card_start(bus, input);
+        break;
+    case CARD_WRITE:
+        card_write(bus, input);
+        break;
+    case FRAME_INPUT:
+        frame_input(wires, input);
+        break;
     default:
         turn(bus->loop);
     }
@@ -212,7 +298,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     struct fuzz_input input = {bytes, length};
     struct error error = {0};
     struct bus bus;
-    struct vm_devices devices = {0};
+    struct wire wires[CARDS] = {{{&wire_ops, {0}}, &input}, {{&wire_ops, {0}}, &input}};
+    struct vm_devices devices = {
+        .nets = {&wires[0].backend, &wires[1].backend},
+        .net_options = {{.queue_pairs = 2}, {.model = NET_MODEL_E1000}},
+    };
     char path[64];
     int disk = memfd_create("fuzz-disk", MFD_CLOEXEC);
     if (disk < 0 || ftruncate(disk, 65536) < 0)
@@ -226,6 +316,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
         .debug_console = console,
         .disks = {{.path = path}},
         .disk_count = 1,
+        .net_count = CARDS,
     };
     struct memory *memory = memory_create(MEMORY_SIZE, &error);
     fuzz_require(loop && memory && bus_init(&bus, memory, loop, NULL, &error) == 0, &error);
@@ -238,7 +329,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
                  &error);
     pci_assign_resources(devices.pci);
     for (unsigned i = 0; i < ACTIONS_MAX && input.length; i++)
-        act(&bus, console, &input);
+        act(&bus, console, wires, &input);
     turn(loop);
     bus_reset_devices(&bus);
     /* Back ends first: no completion may arrive at a device that is gone. */
