@@ -296,6 +296,8 @@ static int e1000_after_load(struct device *device, struct error *error)
     if (result < 0)
         return result;
     pthread_mutex_lock(&e1000->lock);
+    if (e1000->new_card) /* for the driver's next start; until then it keeps what it knows */
+        e1000_eeprom_init(e1000);
     update_line(e1000);
     pthread_mutex_unlock(&e1000->lock);
     post_work(e1000);
@@ -343,6 +345,8 @@ int e1000_create(struct pci_bus *bus, const struct net_options *options,
     e1000->pci.device =
         (struct device){.name = e1000->name, .ops = &e1000_ops, .state = &e1000_state};
     e1000->backend = backend;
+    e1000->new_card = options->new_card;
+    memcpy(e1000->mac, options->mac, MAC_SIZE);
     pthread_mutex_init(&e1000->lock, NULL);
     int result = pci_add_device(bus, &e1000->pci, &identity, -1, 0, error);
     if (result < 0)
@@ -351,7 +355,7 @@ int e1000_create(struct pci_bus *bus, const struct net_options *options,
                 e1000->name);
     pci_add_bar(&e1000->pci, BAR_PORTS, BUS_PORT, PORTS_SIZE, false, &ports_ops, e1000,
                 e1000->name);
-    e1000_eeprom_init(e1000, options->mac);
+    e1000_eeprom_init(e1000);
     reset_registers(e1000);
     backend->sink = (struct frame_sink){e1000_receive, writable, e1000};
     return 0;

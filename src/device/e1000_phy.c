@@ -71,10 +71,10 @@ static const struct {
     {30, true, 0},
 };
 
-void e1000_eeprom_init(struct e1000 *e1000, const uint8_t mac[MAC_SIZE])
+void e1000_eeprom_init(struct e1000 *e1000)
 {
     uint16_t *words = e1000->eeprom.words, sum = 0;
-    memcpy(words, mac, MAC_SIZE);
+    memcpy(words, e1000->mac, MAC_SIZE);
     words[WORD_CONTROL] = 0x640a;
     words[WORD_SUBSYSTEM] = (uint16_t)load_le(e1000->pci.config + 0x2e, 2);
     words[WORD_VENDOR] = (uint16_t)load_le(e1000->pci.config + 0x2c, 2);

@@ -114,6 +114,8 @@ struct e1000 {
     struct pci_device pci;
     char name[16];
     struct frame_backend *backend;
+    uint8_t mac[MAC_SIZE]; /* of this card; a restored machine's guest may know another */
+    bool new_card;         /* as of struct net_options */
     pthread_mutex_t lock;
     uint32_t registers[E1000_END / 4];
     uint16_t phy[PHY_REGISTERS];
@@ -155,7 +157,7 @@ void e1000_interrupt(struct e1000 *e1000, uint32_t causes);
 void e1000_count(struct e1000 *e1000, const unsigned offsets[4], size_t length);
 
 /* e1000_phy.c. Lock held. */
-void e1000_eeprom_init(struct e1000 *e1000, const uint8_t mac[MAC_SIZE]);
+void e1000_eeprom_init(struct e1000 *e1000);
 void e1000_phy_reset(struct e1000 *e1000);
 void e1000_eecd_write(struct e1000 *e1000, uint32_t value);
 uint32_t e1000_eecd_read(const struct e1000 *e1000);
