@@ -16,12 +16,13 @@
 struct translator;
 struct vcpu;
 
-#define JUMP_SLOTS    65536u
-#define BOUNCE_SIZE   64u
-#define CONTEXT_MODES 32u
-#define CONTEXT_AC    1u /* set in the number while CODE_MODE_AC is */
-#define CONTEXT_STEP  2u
-#define CONTEXT_MAX   4094u /* numbers are 2 to this + 1: they fit an offset in a page */
+#define JUMP_SLOTS        65536u
+#define BOUNCE_SIZE       64u
+#define TRANSLATE_WINDOWS 8
+#define CONTEXT_MODES     32u
+#define CONTEXT_AC        1u /* set in the number while CODE_MODE_AC is */
+#define CONTEXT_STEP      2u
+#define CONTEXT_MAX       4094u /* numbers are 2 to this + 1: they fit an offset in a page */
 
 /* Where the code for a guest address is: looked up by emitted code on every indirect branch. Two
  * addresses of one page never share a slot, so a tag has room for the context in its low 12 bits.
@@ -40,7 +41,8 @@ struct translate_state {
     uint64_t jump_context; /* number of the present mode and address space */
     uint64_t address;      /* S0 after an event: the hva that was asked for */
     uint64_t spill, spill2;
-    uint64_t source;       /* REP MOVS: hva that is read from; for RSI alone */
+    uint64_t source;                     /* REP MOVS: hva that is read from; for RSI alone */
+    uint64_t windows[TRANSLATE_WINDOWS]; /* host addresses that a translation uses again */
     uint16_t parked_flags; /* low byte: OF; high byte: SF ZF AF PF CF as LAHF gives them */
     uint8_t xmm_live;      /* the XMM registers and MXCSR are in the host's */
     uint8_t ymm_live;      /* the YMM registers too */

@@ -83,7 +83,7 @@ unsigned draft_access(struct draft *draft, enum mmu_mode mode, enum mmu_access a
     draft->misses[site] = emit_jump_if(emitter, CONDITION_A);
     emit_vcpu_indexed(emitter, OPCODE_ADD, S0, S1,
                       table + (int32_t)offsetof(struct tlb_entry, page));
-    draft->sites[site].size = (uint8_t)size;
+    draft->sites[site].size = (uint16_t)size;
     draft->sites[site].resume = START + emitter->length;
     draft->access[site] = access;
     return site;

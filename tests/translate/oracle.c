@@ -73,6 +73,9 @@ static bool field_is_good(const ZydisDecodedOperand *operand)
         VCPU(kernel_gs_base),
         VCPU(segments[SEG_GS].base),
     };
+    int64_t window = offset - VCPU(translate.windows);
+    if (window >= 0 && window < 8 * TRANSLATE_WINDOWS && !(window % 8))
+        return true;
     for (unsigned i = 0; i < ARRAY_SIZE(written); i++)
         if (offset == written[i])
             return true;
@@ -111,7 +114,8 @@ static const char *operand_complaint(const ZydisDecodedOperand *operand)
                  operand->mem.index == ZYDIS_REGISTER_NONE &&
                  ((operand->mem.base == ZYDIS_REGISTER_R14 && operand->mem.disp.value >= 0 &&
                    operand->mem.disp.value < (int64_t)PAGE_SIZE) ||
-                  (operand->mem.base == ZYDIS_REGISTER_RDI && !operand->mem.disp.value));
+                  (operand->mem.base == ZYDIS_REGISTER_RDI && operand->mem.disp.value >= 0 &&
+                   operand->mem.disp.value < (int64_t)PAGE_SIZE));
     return plain ? NULL : "memory operand";
 }
 

@@ -95,6 +95,104 @@ static void bits_in_memory_need_a_bounded_number(void **state)
     }
 }
 
+/* mov gs:[windows + 8 * index], r14 and back. */
+static void keep_window(struct draft *draft, unsigned index)
+{
+    emit_vcpu(&draft->emitter, OPCODE_STORE, true, S0,
+              VCPU(translate.windows) + (int32_t)index * 8);
+}
+
+static void use_window(struct draft *draft, unsigned index)
+{
+    emit_vcpu(&draft->emitter, OPCODE_LOAD, true, S0, VCPU(translate.windows) + (int32_t)index * 8);
+}
+
+static void a_window_is_what_was_looked_up(void **state)
+{
+    static const struct {
+        enum mmu_access access;
+        unsigned size;
+        const struct instruction_case *instruction;
+        enum check_rule rule;
+    } cases[] = {
+        {MMU_READ, 8, &load_8, CHECK_ACCEPTED},   {MMU_READ, 7, &load_8, CHECK_SIZE},
+        {MMU_WRITE, 8, &store_8, CHECK_ACCEPTED}, {MMU_WRITE, 4096, &store_8, CHECK_ACCEPTED},
+        {MMU_READ, 8, &store_8, CHECK_STORE},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct draft draft;
+        draft_begin(&draft, state);
+        draft_user_access(&draft, cases[i].access, cases[i].size);
+        keep_window(&draft, 3);
+        draft_address(&draft);
+        use_window(&draft, 3);
+        draft_put(&draft, cases[i].instruction->bytes, cases[i].instruction->length);
+        assert_rule(draft_finish(&draft), cases[i].rule);
+    }
+}
+
+static void a_window_must_have_been_opened(void **state)
+{
+    struct draft draft;
+    draft_begin(&draft, state);
+    use_window(&draft, 0);
+    assert_rule(draft_finish(&draft), CHECK_MEMORY);
+
+    draft_begin(&draft, state);
+    draft_address(&draft);
+    keep_window(&draft, 0); /* any address the guest likes */
+    assert_rule(draft_finish(&draft), CHECK_POINTER);
+
+    draft_begin(&draft, state);
+    draft_user_access(&draft, MMU_READ, 8);
+    keep_window(&draft, 0);
+    use_window(&draft, 1);
+    assert_rule(draft_finish(&draft), CHECK_MEMORY);
+
+    draft_begin(&draft, state);
+    draft_user_access(&draft, MMU_READ, 8);
+    use_window(&draft, TRANSLATE_WINDOWS); /* what lies behind them */
+    assert_rule(draft_finish(&draft), CHECK_FIELD);
+}
+
+static void a_window_ends_where_c_may_change_things(void **state)
+{
+    struct draft draft;
+    draft_begin(&draft, state);
+    draft_user_access(&draft, MMU_READ, 8);
+    keep_window(&draft, 0);
+    unsigned site = draft_site(&draft, SITE_OPERATION);
+    draft_event(&draft, site);
+    draft.sites[site].resume = START + draft.emitter.length;
+    use_window(&draft, 0);
+    assert_rule(draft_finish(&draft), CHECK_MEMORY);
+}
+
+/* C resumes behind a look-up whatever led to its event: also where no window was open. */
+static void a_window_must_be_open_where_the_event_was(void **state)
+{
+    for (unsigned open = 0; open < 2; open++) {
+        struct draft draft;
+        draft_begin(&draft, state);
+        draft_user_access(&draft, MMU_READ, 8);
+        unsigned stranger = draft_site(&draft, SITE_READ);
+        draft.sites[stranger].size = 8;
+        if (open)
+            keep_window(&draft, 0);
+        uint32_t over = emit_jump_if(&draft.emitter, CONDITION_E);
+        draft_address(&draft);
+        draft_event(&draft, stranger);
+        emit_land(&draft.emitter, over);
+        if (!open)
+            keep_window(&draft, 0);
+        draft_address(&draft);
+        unsigned second = draft_access(&draft, MMU_USER, MMU_READ, 8);
+        draft.sites[stranger].resume = draft.sites[second].resume;
+        use_window(&draft, 0);
+        assert_rule(draft_finish(&draft), open ? CHECK_ACCEPTED : CHECK_RESUME);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -105,6 +203,10 @@ int main(void)
         TEST(the_address_must_stay),
         TEST(an_address_ends_where_c_may_come_back),
         TEST(bits_in_memory_need_a_bounded_number),
+        TEST(a_window_is_what_was_looked_up),
+        TEST(a_window_must_have_been_opened),
+        TEST(a_window_ends_where_c_may_change_things),
+        TEST(a_window_must_be_open_where_the_event_was),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

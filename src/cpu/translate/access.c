@@ -57,7 +57,73 @@ void build_access(struct builder *builder, enum mmu_access access, unsigned size
     build_missable(builder, access, size);
 }
 
-void build_run_access(struct builder *builder, enum mmu_access access, unsigned size)
+/* The window's host address comes to be in S0, as the gva of its first byte is now. */
+static void open_window(struct builder *builder, const struct window_reach *reach)
 {
-    build_missable(builder, access, size)->run = true;
+    const struct window *window = &builder->plan.windows[reach->window];
+    build_missable(builder, window->writes ? MMU_WRITE : MMU_READ, window->size)->run = true;
+    if (window->kept)
+        emit_vcpu(&builder->emitter, OPCODE_STORE, true, S0,
+                  VCPU(translate.windows) + 8 * reach->window);
+}
+
+/* Where the operand is in its window, whose host address S0 holds behind this. */
+static int32_t reach_window(struct builder *builder, const struct window_reach *reach)
+{
+    if (reach->reload)
+        emit_vcpu(&builder->emitter, OPCODE_LOAD, true, S0,
+                  VCPU(translate.windows) + 8 * reach->window);
+    return (int32_t)(reach->place - builder->plan.windows[reach->window].low);
+}
+
+static const struct window_reach *present_reach(const struct builder *builder,
+                                                enum window_access kind)
+{
+    return &builder->plan.reaches[builder->instruction - builder->scan->instructions][kind];
+}
+
+/* How far the window's first byte lies before the operand, which is to be looked up. */
+static int64_t window_lead(const struct builder *builder, const struct window_reach *reach)
+{
+    return reach->window < 0 ? 0 : builder->plan.windows[reach->window].low - reach->place;
+}
+
+int32_t build_operand_access(struct builder *builder)
+{
+    const struct instruction *instruction = builder->instruction;
+    const struct window_reach *reach = present_reach(builder, WINDOW_OPERAND);
+    ZydisDecodedOperand operand = instruction->operands[instruction->memory];
+    bool write = operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
+    if (reach->window >= 0 && !reach->first)
+        return reach_window(builder, reach);
+    build_free_flags(builder, flags_wanted(instruction));
+    operand.mem.disp.value = operand_displacement(&operand) + window_lead(builder, reach);
+    operand.mem.disp.has_displacement = true;
+    build_address(builder, &operand);
+    if (reach->window < 0) {
+        build_access(builder, write ? MMU_WRITE : MMU_READ, operand.size / 8u);
+        return 0;
+    }
+    open_window(builder, reach);
+    return reach_window(builder, reach);
+}
+
+int32_t build_stack_access(struct builder *builder, enum mmu_access access, unsigned base,
+                           int32_t offset)
+{
+    const struct window_reach *reach = present_reach(builder, WINDOW_STACK);
+    if (reach->window >= 0 && !reach->first)
+        return reach_window(builder, reach);
+    build_free_flags(builder, builder->instruction->flags_live);
+    offset += (int32_t)window_lead(builder, reach);
+    if (offset)
+        build_add_pointer(builder, S0, base, offset);
+    else
+        build_load_pointer(builder, S0, base);
+    if (reach->window < 0) {
+        build_access(builder, access, (unsigned)build_slot_size(builder));
+        return 0;
+    }
+    open_window(builder, reach);
+    return reach_window(builder, reach);
 }

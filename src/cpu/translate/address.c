@@ -57,7 +57,7 @@ void build_address(struct builder *builder, const ZydisDecodedOperand *operand)
     unsigned segment = segment_of(operand->mem.segment);
     unsigned width = instruction->decoded.address_width;
     bool wide = width == 64;
-    int64_t displacement = operand->mem.disp.has_displacement ? operand->mem.disp.value : 0;
+    int64_t displacement = operand_displacement(operand);
     if (operand->mem.base == ZYDIS_REGISTER_RIP || operand->mem.base == ZYDIS_REGISTER_EIP) {
         build_code_address(builder, S0, instruction_end(instruction) + displacement);
         if (!wide) {

@@ -5,6 +5,8 @@
 #include "cpu/translate/check.h"
 #include "cpu/translate/rewrite.h"
 
+#define EVENT_LENGTH 15 /* mov r15, imm64; jmp rel32 */
+
 struct site *build_site(struct builder *builder, enum site_kind kind)
 {
     if (builder->site_count == BUILD_SITES_MAX) {
@@ -39,6 +41,16 @@ void build_event(struct builder *builder, const struct site *site, bool parked)
     builder->site_pointers[site->index] = builder->emitter.length;
     emit_u64(&builder->emitter, 0); /* known when the sites have their place */
     jump_to_stub(builder, parked ? translator->event_parked : translator->event_native);
+}
+
+/* The event of a window's look-up: its jump is changed when there is a translation that does
+ * without the window. */
+static void build_window_event(struct builder *builder, struct site *site)
+{
+    emit_padding(&builder->emitter, EVENT_LENGTH - 4);
+    build_event(builder, site, true);
+    site->patch = builder->start + builder->emitter.length - 4;
+    site->stub = builder->translator->event_parked;
 }
 
 void build_detour(struct builder *builder, uint32_t jump, const struct site *site, bool parked)
@@ -110,31 +122,11 @@ static void claim_flags_for(struct builder *builder)
     builder->parked = false;
 }
 
-void build_operand_access(struct builder *builder, uint32_t wanted)
-{
-    const struct instruction *instruction = builder->instruction;
-    const ZydisDecodedOperand *operand = &instruction->operands[instruction->memory];
-    build_free_flags(builder, wanted);
-    build_address(builder, operand);
-    bool write = operand->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
-    build_access(builder, write ? MMU_WRITE : MMU_READ, operand->size / 8u);
-}
-
-void build_plain_at(struct builder *builder, int32_t displacement)
-{
-    claim_flags_for(builder);
-    if (!rewrite_emit(&builder->emitter, builder->instruction, displacement))
-        build_interpret(builder);
-}
-
 static void build_plain(struct builder *builder)
 {
-    const struct instruction *instruction = builder->instruction;
-    /* Flags before it: what it reads itself, and what survives it. */
-    if (instruction->memory >= 0)
-        build_operand_access(builder, instruction->flags_read |
-                                          (instruction->flags_live & ~instruction->flags_written));
-    build_plain_at(builder, 0);
+    int32_t displacement = builder->instruction->memory >= 0 ? build_operand_access(builder) : 0;
+    claim_flags_for(builder);
+    rewrite_emit(&builder->emitter, builder->instruction, displacement);
 }
 
 static void build_lea(struct builder *builder)
@@ -145,27 +137,19 @@ static void build_lea(struct builder *builder)
     ZydisDecodedOperand operand = instruction->operands[1];
     unsigned to = guest_register(instruction->operands[0].reg.value);
     operand.mem.segment = ZYDIS_REGISTER_DS; /* LEA adds no base */
-    unsigned base = guest_register(operand.mem.base), index = guest_register(operand.mem.index);
-    bool relative =
-        operand.mem.base == ZYDIS_REGISTER_RIP || operand.mem.base == ZYDIS_REGISTER_EIP;
-    /* 32-bit code has other forms for absolute and for 16-bit addresses. */
-    bool same = builder->wide || (instruction->decoded.address_width == 32 &&
-                                  (base != NO_REGISTER || index != NO_REGISTER));
-    if (same && !relative && !is_stolen(base) && !is_stolen(index) && !is_stolen(to)) {
+    if (rewrite_lea_is_verbatim(instruction)) {
         emit_bytes(emitter, instruction->bytes, instruction->decoded.length);
         return;
     }
     build_address(builder, &operand);
-    if (is_stolen(to) && size >= 32) {
+    if (is_stolen(to)) {
         if (size == 32)
             emit_memory(emitter, OPCODE_LEA, false, S0,
                         &(struct emit_address){S0, NO_REGISTER, 0, 0});
         emit_vcpu(emitter, OPCODE_STORE, true, S0, VCPU_REGISTER(to));
-    } else if (size >= 32) {
+    } else {
         emit_memory(emitter, OPCODE_LEA, size == 64, to,
                     &(struct emit_address){S0, NO_REGISTER, 0, 0});
-    } else {
-        build_interpret(builder);
     }
 }
 
@@ -183,7 +167,7 @@ static void build_bit(struct builder *builder)
         build_operation(builder);
         return;
     }
-    build_free_flags(builder, instruction->flags_live & ~instruction->flags_written);
+    build_free_flags(builder, flags_wanted(instruction));
     build_address(builder, &instruction->operands[0]);
     if (is_stolen(number))
         emit_vcpu(emitter, OPCODE_LOAD, true, S1, VCPU_REGISTER(number));
@@ -351,7 +335,10 @@ static void build_detours(struct builder *builder)
             site->stub = builder->start + emitter->length;
         if (site->kind == SITE_READ || site->kind == SITE_WRITE)
             build_access_undo(builder, site->kind == SITE_WRITE ? MMU_WRITE : MMU_READ);
-        build_event(builder, site, detour->parked);
+        if (site->run)
+            build_window_event(builder, site);
+        else
+            build_event(builder, site, detour->parked);
     }
 }
 
@@ -363,30 +350,19 @@ static bool run_ended(const struct scan *scan)
            last->method == METHOD_STAC_CLAC;
 }
 
-void build_mark(struct builder *builder, uint32_t host)
-{
-    builder->marks[builder->instruction - builder->scan->instructions] =
-        (struct instruction_mark){(uint16_t)host, builder->instruction->offset, builder->parked};
-}
-
 static void build_body(struct builder *builder)
 {
     const struct scan *scan = builder->scan;
-    for (unsigned i = 0; i < scan->count;) {
+    if (builder->mode & MODE_SINGLE)
+        window_plan_none(&builder->plan);
+    else
+        window_plan(&builder->plan, scan);
+    for (unsigned i = 0; i < scan->count; i++) {
         builder->instruction = &scan->instructions[i];
-        uint32_t host = builder->emitter.length;
-        unsigned done = 0;
-        if (!(builder->mode & MODE_SINGLE)) {
-            done = build_access_run(builder);
-            if (!done)
-                done = build_stack_run(builder, host);
-        }
-        if (!done) {
-            build_instruction(builder);
-            build_mark(builder, host);
-            done = 1;
-        }
-        i += done;
+        uint16_t host = (uint16_t)builder->emitter.length;
+        build_instruction(builder);
+        builder->marks[i] =
+            (struct instruction_mark){host, builder->instruction->offset, builder->parked};
     }
     if (!run_ended(scan)) {
         const struct instruction *last = &scan->instructions[scan->count - 1];

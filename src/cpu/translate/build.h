@@ -6,7 +6,7 @@
 
 #include "cpu/translate/cache.h"
 #include "cpu/translate/emit.h"
-#include "cpu/translate/scan.h"
+#include "cpu/translate/window.h"
 
 #define BUILD_SITES_MAX 256
 
@@ -34,6 +34,8 @@ struct builder {
     uint32_t events[BUILD_SITES_MAX];        /* where the detour to the site is */
     struct detour detours[BUILD_SITES_MAX];
     struct instruction_mark marks[SCAN_INSTRUCTIONS_MAX];
+    struct window_plan plan;
+    int32_t stack_change; /* of RSP, by pushes and pops whose sum is still to be added */
 };
 
 /* Reserves a site for the current instruction; the last one again when there are too many (the
@@ -63,9 +65,13 @@ void build_code_address(struct builder *builder, unsigned reg, int64_t offset);
 
 /* S0: gva in, hva of `size` accessible bytes out. The flags are lost, S1 too. */
 void build_access(struct builder *builder, enum mmu_access access, unsigned size);
-/* The same for several instructions at once: when it cannot be had, they are done one by one by a
- * translation of their own. */
-void build_run_access(struct builder *builder, enum mmu_access access, unsigned size);
+/* S0 := host address, so that the instruction's memory operand is at [S0 + the result]: looked up,
+ * or that of a window (window.h). When a window cannot be had, the instructions from here on are
+ * done by a translation in which each looks up its own. */
+int32_t build_operand_access(struct builder *builder);
+/* The same for the stack slot at base + offset. */
+int32_t build_stack_access(struct builder *builder, enum mmu_access access, unsigned base,
+                           int32_t offset);
 /* The same without the way out: returns the place of the jump that is taken on a miss, and after
  * which S0 is not the gva before build_access_undo(). */
 uint32_t build_access_check(struct builder *builder, enum mmu_access access, unsigned size);
@@ -84,9 +90,6 @@ void build_return(struct builder *builder);
 /* Pushes gs:[translate.spill], or the address of the next instruction. */
 void build_push_spill(struct builder *builder);
 void build_push_return(struct builder *builder);
-/* Several pushes or pops from the present instruction (whose code starts at `host`) on, as one.
- * Returns how many; 0: no run. */
-unsigned build_stack_run(struct builder *builder, uint32_t host);
 
 /* --- flow.c --- */
 /* S0 := the memory operand, of an address's size. */
@@ -102,12 +105,6 @@ void build_loop(struct builder *builder);
 void build_goto(struct builder *builder, int64_t offset);
 /* The same through the jump slots: whatever is there is looked up by its address. */
 void build_far_goto(struct builder *builder, int64_t offset);
-
-/* --- group.c --- */
-
-/* Several memory accesses near each other, from the present instruction on, with one check. Fills
- * in their marks. Returns how many instructions; 0: none. */
-unsigned build_access_run(struct builder *builder);
 
 /* --- privileged.c: what kernels do often. Each is for code at CPL 0. --- */
 void build_cli(struct builder *builder);
@@ -131,13 +128,6 @@ void build_load_control(struct builder *builder);
 
 /* --- build.c --- */
 
-/* S0 := hva of the memory operand. The flags that `wanted` names are parked before they are lost.
- */
-void build_operand_access(struct builder *builder, uint32_t wanted);
-/* A METHOD_PLAIN instruction whose memory operand is at [S0 + displacement]. */
-void build_plain_at(struct builder *builder, int32_t displacement);
-/* Notes that the present instruction's code starts at `host`, and where the flags are in it. */
-void build_mark(struct builder *builder, uint32_t host);
 /* By one of the interpreter's handlers; goes on behind it when nothing else came up. */
 void build_operation(struct builder *builder);
 /* A detour that gives the instruction to the interpreter's handler and goes on at the present

@@ -190,7 +190,10 @@ void site_link(struct translator *translator, struct site *site, struct translat
     /* A loop has a branch that leads back: only those, and what comes from elsewhere, need the
      * checks at the start. */
     bool forward = (to->gpa & ~PAGE_MASK) > site->offset && !to->x87 && !to->xmm;
-    uint32_t target = forward && !site->parked ? to->body : site->parked ? to->parked : to->native;
+    uint32_t target = site->run                  ? to->parked
+                      : forward && !site->parked ? to->body
+                      : site->parked             ? to->parked
+                                                 : to->native;
     site->linked = to;
     site->next_incoming = to->incoming;
     to->incoming = site;
@@ -213,7 +216,7 @@ static void unlink_outgoing(struct translation *translation)
 {
     for (unsigned i = 0; i < translation->site_count; i++) {
         struct site *site = &translation->sites[i];
-        if (site->kind != SITE_JUMP || !site->linked)
+        if (!site->linked)
             continue;
         struct site **link = &site->linked->incoming;
         while (*link && *link != site)

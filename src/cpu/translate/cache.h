@@ -40,7 +40,7 @@ struct site {
     uint8_t kind;
     uint16_t size;    /* READ, WRITE: bytes */
     bool masked;      /* READ, WRITE: the instruction's mask says which parts are touched */
-    bool run;         /* READ, WRITE: for several instructions, which can also be done one by one */
+    bool run;         /* READ, WRITE: of a window; without it, another translation goes on */
     bool parked;      /* JUMP: the flags are parked there */
     bool last;        /* OPERATION: nothing of the translation follows it */
     uint8_t executed; /* instructions of the translation that are done when it is reached */
@@ -50,9 +50,9 @@ struct site {
     int32_t target;   /* JUMP: offset of the target in the page; OPERATION, WINDOW: of the next
                            instruction; LOOKUP: added to RSP when the target is no address */
     uint32_t resume;  /* READ, WRITE, OPERATION: cache offset where to go on, flags parked */
-    uint32_t patch;   /* JUMP: cache offset of the displacement */
-    uint32_t stub;    /* JUMP, REQUESTS: cache offset of the detour */
-    struct translation *linked;      /* JUMP: where it goes now, or NULL */
+    uint32_t patch;   /* JUMP, windows: cache offset of the displacement */
+    uint32_t stub;    /* JUMP, REQUESTS: cache offset of the detour; windows: of the stub */
+    struct translation *linked;      /* JUMP, windows: where it goes now, or NULL */
     struct site *next_incoming;      /* among the sites linked to the same translation */
     struct translation *translation; /* that it belongs to */
     struct op *ops;                  /* OPERATION: the instruction and a block_end */
@@ -144,7 +144,7 @@ struct arena_mark translator_mark(const struct translator *translator);
 void translator_release(struct translator *translator, struct arena_mark mark);
 /* Puts a finished translation (code at start..end) where it is found. */
 void translation_add(struct translator *translator, struct translation *translation);
-/* Lets the direct branch of `site` go straight to `to`. */
+/* Lets the direct branch of `site`, or a window that cannot be had, go straight to `to`. */
 void site_link(struct translator *translator, struct site *site, struct translation *to);
 /* Drops what has bytes in the physical page: nothing leads there any more but jump slots. */
 void translator_drop_page(struct translator *translator, uint64_t gpa_page);

@@ -26,6 +26,7 @@ static const char *const rule_texts[CHECK_RULE_COUNT] = {
     [CHECK_JUMP] = "a jump out of the translation",
     [CHECK_TARGET] = "a jump into an instruction",
     [CHECK_SITE] = "a wrong site",
+    [CHECK_RESUME] = "code behind an event that counts on more than holds there",
     [CHECK_END] = "code that runs past its end",
     [CHECK_CROWDED] = "too many jumps",
 };
@@ -77,6 +78,8 @@ static void state_meet(struct check_state *state, const struct check_state *othe
     state->bounded = state->bounded == other->bounded ? state->bounded : 0;
     state->ranged = state->ranged == other->ranged ? state->ranged : 0;
     state->source = state->source == other->source ? state->source : 0;
+    for (unsigned i = 0; i < TRANSLATE_WINDOWS; i++)
+        state->windows[i] = window_meet(state->windows[i], other->windows[i]);
 }
 
 bool check_note_join(struct checker *checker, int64_t offset, const struct check_state *state,
@@ -135,6 +138,9 @@ static void arrive(struct checker *checker)
         uint8_t live = join->state.live & checker->state.live;
         checker->state = join->state;
         checker->state.live = join->resumed ? live : join->state.live;
+        for (unsigned i = 0; i < TRANSLATE_WINDOWS; i++)
+            if (checker->state.windows[i] == WINDOW_ANY)
+                checker->state.windows[i] = 0;
     } else {
         state_meet(&checker->state, &join->state);
     }
@@ -349,6 +355,7 @@ static bool note_resumes(struct checker *checker)
             state.address = VALUE_HVA;
             state.size = site->size;
             state.writable = site->kind == SITE_WRITE;
+            memset(state.windows, 0xff, sizeof(state.windows)); /* WINDOW_ANY */
         }
         if (!check_note_join(checker, (int64_t)site->resume - translation->start, &state, true))
             return check_refuse(checker, CHECK_SITE);
@@ -375,6 +382,16 @@ static bool branch_site_check(const struct checker *checker, const struct site *
            stub->event == site - checker->translation->sites;
 }
 
+/* The jump of a window's event may come to lead elsewhere, and leads to its stub again. */
+static bool window_site_check(const struct checker *checker, unsigned index)
+{
+    const struct site *site = &checker->translation->sites[index];
+    uint32_t place = checker->events_jump[index];
+    return is_access(site) && place && site->patch % 4 == 0 &&
+           site->patch == checker->translation->start + place &&
+           site->stub == checker->translator->event_parked;
+}
+
 /* The entry of a dead translation becomes a jump to the event of its first site, in one store over
  * the first instruction of the test for requests: cache.c. */
 static bool burial_check(const struct checker *checker)
@@ -388,6 +405,19 @@ static bool burial_check(const struct checker *checker)
     return stub && stub->event == 0;
 }
 
+/* Does what is counted on behind an event hold where the event is? */
+static bool resume_check(const struct checker *checker, unsigned index)
+{
+    const struct check_join *join = join_at(checker, checker->translation->sites[index].resume);
+    if (!join || join->state.live & ~checker->events_live[index])
+        return false;
+    for (unsigned i = 0; i < TRANSLATE_WINDOWS; i++)
+        if (window_meet(join->state.windows[i], checker->events_windows[index][i]) !=
+            join->state.windows[i])
+            return false;
+    return true;
+}
+
 static bool sites_check(struct checker *checker)
 {
     const struct translation *translation = checker->translation;
@@ -395,13 +425,11 @@ static bool sites_check(struct checker *checker)
         return check_refuse(checker, CHECK_SITE);
     for (unsigned i = 0; i < translation->site_count; i++) {
         const struct site *site = &translation->sites[i];
-        if (site->kind == SITE_JUMP && !branch_site_check(checker, site))
+        if ((site->kind == SITE_JUMP && !branch_site_check(checker, site)) ||
+            (site->run && !window_site_check(checker, i)))
             return check_refuse(checker, CHECK_SITE);
-        if (!is_resumed(site))
-            continue;
-        const struct check_join *join = join_at(checker, site->resume);
-        if (!join || join->state.live & ~checker->events_live[i])
-            return check_refuse(checker, CHECK_VECTOR);
+        if (is_resumed(site) && !resume_check(checker, i))
+            return check_refuse(checker, CHECK_RESUME);
     }
     return true;
 }
@@ -467,6 +495,9 @@ bool check_translation(struct checker *checker, const struct translator *transla
     memset(checker->code + checker->length, 0, sizeof(checker->code) - SCAN_CODE_MAX);
     memset(checker->notes, 0, checker->length * sizeof(checker->notes[0]));
     memset(checker->events_live, 0xff, translation->site_count);
+    memset(checker->events_jump, 0, translation->site_count * sizeof(checker->events_jump[0]));
+    memset(checker->events_windows, 0xff,
+           translation->site_count * sizeof(checker->events_windows[0]));
     if (check_all(checker))
         return true;
     refusal->rule = checker->rule;

@@ -33,6 +33,7 @@ enum check_rule {
     CHECK_JUMP,        /* a jump that leads out of the translation, or back */
     CHECK_TARGET,      /* a place that is jumped to lies inside an instruction or a sequence */
     CHECK_SITE,        /* a site, or a pointer to one, that is not as it must be */
+    CHECK_RESUME,      /* C would resume where more is taken for granted than at its event */
     CHECK_END,         /* the code runs past its end */
     CHECK_CROWDED,     /* more jumps than the checker keeps */
     CHECK_RULE_COUNT,

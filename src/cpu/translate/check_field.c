@@ -51,6 +51,30 @@ static unsigned selector_check(struct checker *checker)
     return at;
 }
 
+/* mov gs:[window], r14 and back: an address that was looked up, kept for later. */
+static unsigned window_check(struct checker *checker, unsigned index, bool store, unsigned length)
+{
+    struct check_state *state = &checker->state;
+    uint16_t *window = &state->windows[index];
+    if (store && state->address != VALUE_HVA) {
+        check_refuse(checker, CHECK_POINTER);
+        return 0;
+    }
+    if (!store && !*window) {
+        check_refuse(checker, CHECK_MEMORY);
+        return 0;
+    }
+    if (store) {
+        *window = (uint16_t)(state->size | (state->writable ? WINDOW_WRITABLE : 0));
+        return length;
+    }
+    state->address = VALUE_HVA;
+    state->size = *window & ~WINDOW_WRITABLE;
+    state->writable = *window & WINDOW_WRITABLE;
+    state->ranged = 0;
+    return length;
+}
+
 #define FIELD_LENGTH 9
 
 unsigned field_check(struct checker *checker)
@@ -64,6 +88,9 @@ unsigned field_check(struct checker *checker)
     bool is_address = bytes[3] == 0x34, store = bytes[2] == 0x89;
     uint8_t *value = is_address ? &checker->state.address : &checker->state.index;
     bool spill = offset == FIELD(translate.spill);
+    uint32_t window = offset - FIELD(translate.windows);
+    if (is_address && window < 8 * TRANSLATE_WINDOWS && !(window % 8))
+        return window_check(checker, window / 8, store, FIELD_LENGTH);
     if (!field_allows(offset, store ? STORE : LOAD)) {
         check_refuse(checker, CHECK_FIELD);
         return 0;

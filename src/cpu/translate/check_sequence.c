@@ -201,6 +201,7 @@ static void leave(struct checker *checker)
     checker->dead = true;
     checker->state.address = checker->state.index = VALUE_SECRET;
     checker->state.spill = VALUE_PUBLIC;
+    memset(checker->state.windows, 0, sizeof(checker->state.windows));
 }
 
 /* Through the jump slots to the gva in S0, which may come from anywhere: all that is there is made
@@ -249,7 +250,13 @@ static unsigned effect_event(struct checker *checker, const struct sequence *seq
         return refuse(checker, CHECK_SITE); /* C would resume in code of the other mode */
     if (checker->notes[checker->at])
         checker->joins[checker->notes[checker->at]].event = (int16_t)index;
+    if (checker->events_jump[index] && translation->sites[index].run)
+        return refuse(checker, CHECK_SITE);
+    checker->events_jump[index] = jump_place(checker, compiled);
     checker->events_live[index] &= checker->state.live;
+    for (unsigned i = 0; i < TRANSLATE_WINDOWS; i++)
+        checker->events_windows[index][i] =
+            window_meet(checker->events_windows[index][i], checker->state.windows[i]);
     leave(checker);
     return compiled->length;
 }

@@ -29,7 +29,20 @@ struct check_state {
     /* Of string instructions, 1 + the binary logarithm of an element's size, or 0: RCX elements are
      * no more than a page; so many are at the address; so many can be read at translate.source. */
     uint8_t bounded, ranged, source;
+    /* What vcpu->translate.windows hold: host addresses of so many bytes, with WINDOW_WRITABLE of
+     * such as were looked up for writing; 0: not known. */
+    uint16_t windows[TRANSLATE_WINDOWS];
 };
+
+#define WINDOW_WRITABLE 0x8000u
+#define WINDOW_ANY      0xffffu /* behind an event that keeps them: what they were before it */
+
+/* What is known of a window where two ways meet. */
+static inline uint16_t window_meet(uint16_t a, uint16_t b)
+{
+    uint16_t least = (a & ~WINDOW_WRITABLE) < (b & ~WINDOW_WRITABLE) ? a : b;
+    return (uint16_t)((least & ~WINDOW_WRITABLE) | (a & b & WINDOW_WRITABLE));
+}
 
 static inline void check_forget_range(struct check_state *state)
 {
@@ -79,6 +92,9 @@ struct checker {
     struct check_join joins[CHECK_PLACES_MAX];
     struct check_jump jumps[CHECK_PLACES_MAX];
     uint8_t events_live[CHECK_SITES_MAX]; /* by site: what its events may count on */
+    uint32_t
+        events_jump[CHECK_SITES_MAX]; /* place of the displacement of its only event; 0: none */
+    uint16_t events_windows[CHECK_SITES_MAX][TRANSLATE_WINDOWS];
     struct compiled_sequence sequences[SEQUENCE_MAX];
     /* By MMU mode and a hash of their start: the first of the sequences; 0: none. */
     uint8_t first[MMU_CACHED_MODES][256];

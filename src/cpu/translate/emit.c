@@ -242,10 +242,9 @@ void emit_align(struct emitter *emitter, unsigned alignment)
     emit_nops(emitter, -emitter->length & (alignment - 1));
 }
 
-/* Pads so that what follows `opcode_bytes` of opcode is aligned. */
-static void emit_padding(struct emitter *emitter, unsigned opcode_bytes)
+void emit_padding(struct emitter *emitter, unsigned bytes)
 {
-    emit_nops(emitter, -(emitter->length + opcode_bytes) & 3);
+    emit_nops(emitter, -(emitter->length + bytes) & 3);
 }
 
 uint32_t emit_jump_aligned(struct emitter *emitter)

@@ -96,6 +96,8 @@ void emit_land(struct emitter *emitter, uint32_t place);
 /* ... or to another place of it. */
 void emit_land_at(struct emitter *emitter, uint32_t place, uint32_t target);
 
+/* No-operations, so that what follows the next `bytes` is on a 4-byte boundary. */
+void emit_padding(struct emitter *emitter, unsigned bytes);
 /* No-operations up to a multiple of `alignment`. */
 void emit_align(struct emitter *emitter, unsigned alignment);
 

@@ -129,6 +129,15 @@ static struct translation *find_or_translate(struct vcpu *vcpu, uint64_t gpa, ui
     return translation;
 }
 
+static void link_site(struct vcpu *vcpu, struct site *site, struct translation *to)
+{
+    struct translator *translator = vcpu->translate.shared;
+    pthread_mutex_lock(&translator->lock);
+    if (site->translation->valid && to->valid)
+        site_link(translator, site, to);
+    pthread_mutex_unlock(&translator->lock);
+}
+
 /* Leaves emitted code for the interpreter, unless all that is missing is room. */
 static uint64_t no_code(struct vcpu *vcpu)
 {
@@ -191,8 +200,9 @@ static uint64_t go_to_rip(struct vcpu *vcpu)
 
 /* --- the events --- */
 
-/* A check for several instructions has failed: a page's end, MMIO, a fault for one of them. */
-static uint64_t one_by_one(struct vcpu *vcpu, const struct site *site)
+/* A window cannot be had: a page's end, MMIO, a fault for one of its accesses. The vcpu goes on in
+ * a translation that looks up each for itself, and next time without a call. */
+static uint64_t window_missed(struct vcpu *vcpu, struct site *site)
 {
     uint64_t gpa = (site->translation->gpa & PAGE_MASK) + site->offset;
     uint32_t mode = site->translation->mode;
@@ -204,12 +214,22 @@ static uint64_t one_by_one(struct vcpu *vcpu, const struct site *site)
         mode = (mode & ~(63u << MODE_LIMIT_SHIFT)) | left << MODE_LIMIT_SHIFT;
         vcpu_count(vcpu, site->executed);
     }
-    const struct translation *single =
+    struct translation *single =
         find_or_translate(vcpu, gpa, NO_PAGE, mode | MODE_SINGLE, &crosses);
-    if (single)
-        return code_address(vcpu, single->parked);
-    vcpu->rip = vcpu->translate.rip_page + site->offset;
-    return no_code(vcpu);
+    if (!single) {
+        vcpu->rip = vcpu->translate.rip_page + site->offset;
+        return no_code(vcpu);
+    }
+    if (!is_counting(vcpu))
+        link_site(vcpu, site, single);
+    return code_address(vcpu, single->parked);
+}
+
+/* D is set for a write that happens: a window may be left before its first one. */
+static bool may_open_window(struct vcpu *vcpu, uint64_t gva, bool write)
+{
+    struct mmu_translation translation;
+    return !write || (mmu_inspect(vcpu, gva, &translation) && translation.dirty);
 }
 
 /* The exception is recorded; but where another may come first (#SS for #GP, #GP for an operand that
@@ -223,13 +243,15 @@ static uint64_t access_faulted(struct vcpu *vcpu, const struct site *site, uint6
     return leave_to_interpreter(vcpu, site);
 }
 
-static uint64_t access_missed(struct vcpu *vcpu, const struct site *site, uint64_t gva)
+static uint64_t access_missed(struct vcpu *vcpu, struct site *site, uint64_t gva)
 {
     struct translate_state *state = &vcpu->translate;
     bool write = site->kind == SITE_WRITE;
     enum mmu_status status;
     if (write && site->masked) /* it may not even set a D bit */
         return leave_to_interpreter(vcpu, site);
+    if (site->run && !may_open_window(vcpu, gva, write))
+        return window_missed(vcpu, site);
     void *hva =
         mmu_hva(vcpu, gva, site->size, write ? MMU_WRITE : MMU_READ, vcpu->mmu_mode, &status);
     if (likely(hva != NULL)) {
@@ -237,7 +259,7 @@ static uint64_t access_missed(struct vcpu *vcpu, const struct site *site, uint64
         return code_address(vcpu, site->resume);
     }
     if (site->run)
-        return one_by_one(vcpu, site);
+        return window_missed(vcpu, site);
     if (status == MMU_FAULT)
         return access_faulted(vcpu, site, gva);
     if (write || site->size > BOUNCE_SIZE)
@@ -254,7 +276,6 @@ static uint64_t access_missed(struct vcpu *vcpu, const struct site *site, uint64
  * unless the instruction there runs into the next page. */
 static uint64_t branch_missed(struct vcpu *vcpu, struct site *site)
 {
-    struct translator *translator = vcpu->translate.shared;
     uint64_t gpa = (site->translation->gpa & PAGE_MASK) + (uint64_t)site->target;
     bool crosses = false;
     vcpu->rip = vcpu->translate.rip_page + (uint64_t)site->target;
@@ -267,10 +288,7 @@ static uint64_t branch_missed(struct vcpu *vcpu, struct site *site)
         translate_flags_compose(vcpu);
         return go_to_rip(vcpu);
     }
-    pthread_mutex_lock(&translator->lock);
-    if (site->translation->valid && to->valid)
-        site_link(translator, site, to);
-    pthread_mutex_unlock(&translator->lock);
+    link_site(vcpu, site, to);
     return code_address(vcpu, to->parked);
 }
 

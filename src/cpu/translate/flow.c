@@ -3,18 +3,10 @@
 #include "cpu/translate/build.h"
 #include "cpu/translate/rewrite.h"
 
-static void load(struct builder *builder, unsigned to, unsigned from)
-{
-    const struct emit_address address = {(uint8_t)from, NO_REGISTER, 0, 0};
-    emit_memory(&builder->emitter, OPCODE_LOAD, builder->wide, to, &address);
-}
-
 void build_load_operand(struct builder *builder)
 {
-    build_free_flags(builder, builder->instruction->flags_live);
-    build_address(builder, &builder->instruction->operands[builder->instruction->memory]);
-    build_access(builder, MMU_READ, (unsigned)build_slot_size(builder));
-    load(builder, S0, S0);
+    const struct emit_address address = {S0, NO_REGISTER, 0, build_operand_access(builder)};
+    emit_memory(&builder->emitter, OPCODE_LOAD, builder->wide, S0, &address);
 }
 
 #define SLOT_SHIFT 4 /* sizeof(struct jump_slot) is 16 */

@@ -67,7 +67,8 @@ static void plan_operand(struct plan *plan, const ZydisDecodedOperand *operand,
         plan->stolen[which].read = true;
 }
 
-/* S1 for the first, S0 for the other; with a memory operand S0 is free only for a result. */
+/* S1 for the first, S0 for the other; with a memory operand S0 is free only for a result. False:
+ * two scratch registers are not enough. */
 static bool plan_scratch(struct plan *plan, bool memory)
 {
     bool both = plan->stolen[0].used && plan->stolen[1].used;
@@ -248,20 +249,37 @@ static void store_stolen(struct emitter *emitter, const struct plan *plan)
             emit_vcpu(emitter, OPCODE_STORE, true, plan->stolen[i].scratch, VCPU_REGISTER(S0 + i));
 }
 
-bool rewrite_emit(struct emitter *emitter, const struct instruction *instruction,
+static struct plan plan_registers(const struct instruction *instruction)
+{
+    struct plan plan = {0};
+    for (unsigned i = 0; i < instruction->decoded.operand_count; i++)
+        plan_operand(&plan, &instruction->operands[i], instruction->decoded.mnemonic);
+    return plan;
+}
+
+bool rewrite_is_possible(const struct instruction *instruction)
+{
+    struct plan plan = plan_registers(instruction);
+    return plan_scratch(&plan, instruction->memory >= 0);
+}
+
+bool rewrite_is_awkward(const struct instruction *instruction)
+{
+    struct plan plan = plan_registers(instruction);
+    return plan.stolen[0].used || plan.stolen[1].used || plan.high_byte;
+}
+
+void rewrite_emit(struct emitter *emitter, const struct instruction *instruction,
                   int32_t displacement)
 {
     const ZydisDecodedInstruction *decoded = &instruction->decoded;
     bool memory = instruction->memory >= 0;
-    struct plan plan = {0};
-    for (unsigned i = 0; i < decoded->operand_count; i++)
-        plan_operand(&plan, &instruction->operands[i], decoded->mnemonic);
-    if (!plan_scratch(&plan, memory))
-        return false;
+    struct plan plan = plan_registers(instruction);
+    plan_scratch(&plan, memory);
     bool stolen = plan.stolen[0].used || plan.stolen[1].used;
     if (!memory && !stolen && !keeps_result(decoded->mnemonic)) {
         emit_bytes(emitter, instruction->bytes, decoded->length);
-        return true;
+        return;
     }
     load_stolen(emitter, &plan);
     if (memory && plan.high_byte) {
@@ -275,13 +293,17 @@ bool rewrite_emit(struct emitter *emitter, const struct instruction *instruction
         emit_instruction(emitter, instruction, &plan, S0, displacement);
     }
     store_stolen(emitter, &plan);
-    return true;
 }
 
-bool rewrite_is_awkward(const struct instruction *instruction)
+bool rewrite_lea_is_verbatim(const struct instruction *instruction)
 {
-    struct plan plan = {0};
-    for (unsigned i = 0; i < instruction->decoded.operand_count; i++)
-        plan_operand(&plan, &instruction->operands[i], instruction->decoded.mnemonic);
-    return plan.stolen[0].used || plan.stolen[1].used || plan.high_byte;
+    const ZydisDecodedOperand *operand = &instruction->operands[1];
+    unsigned to = guest_register(instruction->operands[0].reg.value);
+    unsigned base = guest_register(operand->mem.base), index = guest_register(operand->mem.index);
+    bool relative =
+        operand->mem.base == ZYDIS_REGISTER_RIP || operand->mem.base == ZYDIS_REGISTER_EIP;
+    /* 32-bit code has other forms for absolute and for 16-bit addresses. */
+    bool same = native_width(instruction) == 64 || (instruction->decoded.address_width == 32 &&
+                                                    (base != NO_REGISTER || index != NO_REGISTER));
+    return same && !relative && !is_stolen(base) && !is_stolen(index) && !is_stolen(to);
 }

@@ -17,10 +17,9 @@ static inline bool is_stolen(unsigned number)
 
 /*
  * Emits the instruction with its memory operand, if it has one, at [S0 + displacement]. Guest R14
- * and R15 are loaded before it and stored after it where it uses them. False: it cannot be said
- * with two scratch registers; nothing was emitted.
+ * and R15 are loaded before it and stored after it where it uses them.
  */
-bool rewrite_emit(struct emitter *emitter, const struct instruction *instruction,
+void rewrite_emit(struct emitter *emitter, const struct instruction *instruction,
                   int32_t displacement);
 
 /* ModRM, displacement and immediate: the instruction's own, with these registers and, where it has
@@ -30,7 +29,13 @@ void rewrite_operands(struct emitter *emitter, const struct instruction *instruc
 /* Legacy prefixes, REX not among them. */
 bool rewrite_is_prefix(uint8_t byte);
 
+/* Can it be said with two scratch registers? */
+bool rewrite_is_possible(const struct instruction *instruction);
+
 /* Does the instruction use guest R14 or R15, or AH to BH? */
 bool rewrite_is_awkward(const struct instruction *instruction);
+
+/* May a LEA stand in the translation as it is? */
+bool rewrite_lea_is_verbatim(const struct instruction *instruction);
 
 #endif

@@ -101,11 +101,29 @@ static int translate_create(struct vcpu *vcpu, struct error *error)
     return 0;
 }
 
+/* Did a translation have a window in the page, and may have written there unnoticed? */
+static bool take_window(struct vcpu *vcpu, uint64_t gpa_page)
+{
+    uintptr_t page = (uintptr_t)memory_hva(vcpu->memory, gpa_page, PAGE_SIZE);
+    bool found = false;
+    for (unsigned i = 0; i < TRANSLATE_WINDOWS; i++) {
+        if (vcpu->translate.windows[i] - page >= PAGE_SIZE)
+            continue;
+        vcpu->translate.windows[i] = 0;
+        found = true;
+    }
+    return found;
+}
+
 static void translate_invalidate(struct vcpu *vcpu, uint64_t gpa_page)
 {
     struct translator *translator = vcpu->translate.shared;
-    if (gpa_page != ~UINT64_C(0))
-        return; /* code_written() has dropped the translations; slots that lead to them find out */
+    if (gpa_page != ~UINT64_C(0)) {
+        /* code_written() has dropped the translations; slots that lead to them find out. */
+        if (take_window(vcpu, gpa_page))
+            memory_code_changed(vcpu->memory, gpa_page);
+        return;
+    }
     pthread_mutex_lock(&translator->lock);
     translator_drop_all(translator);
     pthread_mutex_unlock(&translator->lock);

@@ -4,6 +4,7 @@
 #include "cpu/control.h"
 #include "cpu/feature_bits.h"
 #include "cpu/isa.h"
+#include "cpu/translate/rewrite.h"
 
 #include <stdlib.h>
 
@@ -386,7 +387,9 @@ static enum method method_of(const struct instruction *instruction, const struct
     if (is_fence(decoded->mnemonic))
         return METHOD_PLAIN;
     if (decoded->mnemonic == ZYDIS_MNEMONIC_LEA)
-        return METHOD_LEA;
+        return rewrite_lea_is_verbatim(instruction) || instruction->operands[0].size >= 32
+                   ? METHOD_LEA
+                   : METHOD_OPERATION;
     if (decoded->mnemonic == ZYDIS_MNEMONIC_LEAVE && has_near_width(instruction))
         return METHOD_LEAVE;
     if (has_checked_segment(instruction, mode))
@@ -519,7 +522,7 @@ static void note_liveness(struct scan *scan)
     for (unsigned i = scan->count; i-- > 0;) {
         struct instruction *instruction = &scan->instructions[i];
         instruction->flags_live = live;
-        live = (live & ~instruction->flags_written) | instruction->flags_read;
+        live = flags_wanted(instruction);
     }
     scan->flags_live = live;
 }

@@ -79,6 +79,17 @@ static inline int32_t instruction_end(const struct instruction *instruction)
     return instruction->offset + instruction->length;
 }
 
+static inline int64_t operand_displacement(const ZydisDecodedOperand *operand)
+{
+    return operand->mem.disp.has_displacement ? operand->mem.disp.value : 0;
+}
+
+/* The flags that code in front of the instruction must leave alone. */
+static inline uint32_t flags_wanted(const struct instruction *instruction)
+{
+    return instruction->flags_read | (instruction->flags_live & ~instruction->flags_written);
+}
+
 struct scan {
     ZydisDecoder decoder64, decoder32;
     struct instruction instructions[SCAN_INSTRUCTIONS_MAX];

@@ -1,12 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Stack instructions. Functions begin and end with several of them in a row: such a run is checked
- * once.
- */
+/* Stack instructions. What several in a row change RSP by is added at their end. */
 #include "cpu/translate/build.h"
 #include "cpu/translate/rewrite.h"
-
-#define RUN_MAX 8
 
 static bool is_stack_pointer(const struct instruction *instruction)
 {
@@ -26,20 +21,52 @@ static void store(struct builder *builder, unsigned from, int32_t displacement)
     emit_memory(&builder->emitter, OPCODE_STORE, builder->wide, from, &address);
 }
 
-/* S0 := hva of the slot below the stack pointer. */
-static void push_access(struct builder *builder)
+static bool joins_pushes(const struct instruction *instruction)
 {
-    int32_t slot = build_slot_size(builder);
-    build_free_flags(builder, builder->instruction->flags_live);
-    build_add_pointer(builder, S0, GPR_RSP, -slot);
-    build_access(builder, MMU_WRITE, (unsigned)slot);
+    return instruction->method == METHOD_PUSH && instruction->memory < 0 &&
+           !is_stack_pointer(instruction);
 }
 
-static void pop_access(struct builder *builder, unsigned from)
+static bool joins_pops(const struct instruction *instruction)
 {
-    build_free_flags(builder, builder->instruction->flags_live);
-    build_load_pointer(builder, S0, from);
-    build_access(builder, MMU_READ, (unsigned)build_slot_size(builder));
+    return instruction->method == METHOD_RETURN ||
+           (instruction->method == METHOD_POP && !is_stack_pointer(instruction));
+}
+
+/* Does the next instruction go on with what the present one does, in the same window? Then nothing
+ * can come up between them that would show RSP. */
+static bool goes_on(const struct builder *builder)
+{
+    const struct instruction *present = builder->instruction, *next = present + 1;
+    unsigned index = (unsigned)(present - builder->scan->instructions);
+    if (index + 1 == builder->scan->count)
+        return false;
+    const struct window_reach *here = &builder->plan.reaches[index][WINDOW_STACK];
+    const struct window_reach *there = &builder->plan.reaches[index + 1][WINDOW_STACK];
+    bool joins = (joins_pushes(present) && joins_pushes(next)) ||
+                 (present->method == METHOD_POP && joins_pops(present) && joins_pops(next));
+    return joins && here->window >= 0 && here->window == there->window;
+}
+
+/* Adds to RSP, now or together with what follows. */
+static void move_stack(struct builder *builder, int32_t change)
+{
+    builder->stack_change += change;
+    if (goes_on(builder))
+        return;
+    build_add_pointer(builder, GPR_RSP, GPR_RSP, builder->stack_change);
+    builder->stack_change = 0;
+}
+
+/* Where a PUSH goes to: [S0 + the result]. */
+static int32_t push_access(struct builder *builder)
+{
+    return build_stack_access(builder, MMU_WRITE, GPR_RSP, -build_slot_size(builder));
+}
+
+static int32_t pop_access(struct builder *builder, unsigned from)
+{
+    return build_stack_access(builder, MMU_READ, from, 0);
 }
 
 /* The register or immediate operand of a PUSH to [S0 + displacement]. */
@@ -72,142 +99,55 @@ static void load_operand(struct builder *builder, int32_t displacement)
         emit_vcpu(&builder->emitter, OPCODE_STORE, true, S1, VCPU_REGISTER(number));
 }
 
-/* --- one by one --- */
-
 void build_push_spill(struct builder *builder)
 {
-    push_access(builder);
+    int32_t displacement = push_access(builder);
     emit_vcpu(&builder->emitter, OPCODE_LOAD, true, S1, VCPU(translate.spill));
-    store(builder, S1, 0);
-    build_add_pointer(builder, GPR_RSP, GPR_RSP, -build_slot_size(builder));
+    store(builder, S1, displacement);
+    move_stack(builder, -build_slot_size(builder));
 }
 
 void build_push_return(struct builder *builder)
 {
-    const struct instruction *instruction = builder->instruction;
-    push_access(builder);
-    build_code_address(builder, S1, instruction_end(instruction));
-    store(builder, S1, 0);
-    build_add_pointer(builder, GPR_RSP, GPR_RSP, -build_slot_size(builder));
+    int32_t displacement = push_access(builder);
+    build_code_address(builder, S1, instruction_end(builder->instruction));
+    store(builder, S1, displacement);
+    move_stack(builder, -build_slot_size(builder));
 }
 
 void build_push(struct builder *builder)
 {
-    const struct instruction *instruction = builder->instruction;
-    if (instruction->memory >= 0) {
+    if (builder->instruction->memory >= 0) {
         build_load_operand(builder);
         emit_vcpu(&builder->emitter, OPCODE_STORE, true, S0, VCPU(translate.spill));
         build_push_spill(builder);
         return;
     }
-    push_access(builder);
-    store_operand(builder, 0);
-    build_add_pointer(builder, GPR_RSP, GPR_RSP, -build_slot_size(builder));
+    store_operand(builder, push_access(builder));
+    move_stack(builder, -build_slot_size(builder));
 }
 
 void build_pop(struct builder *builder)
 {
-    pop_access(builder, GPR_RSP);
-    load_operand(builder, 0);
+    load_operand(builder, pop_access(builder, GPR_RSP));
     if (!is_stack_pointer(builder->instruction))
-        build_add_pointer(builder, GPR_RSP, GPR_RSP, build_slot_size(builder));
+        move_stack(builder, build_slot_size(builder));
 }
 
 void build_leave(struct builder *builder)
 {
-    pop_access(builder, GPR_RBP);
+    int32_t displacement = pop_access(builder, GPR_RBP);
     build_add_pointer(builder, GPR_RSP, GPR_RBP, build_slot_size(builder));
-    load(builder, GPR_RBP, 0);
-}
-
-/* Bytes a RET takes off the stack. */
-static int32_t return_size(const struct builder *builder, const struct instruction *instruction)
-{
-    bool more = instruction->decoded.operand_count_visible;
-    return build_slot_size(builder) + (more ? (int32_t)instruction->operands[0].imm.value.u : 0);
-}
-
-/* S0 := where RET goes. */
-static void pop_return(struct builder *builder)
-{
-    pop_access(builder, GPR_RSP);
-    load(builder, S0, 0);
-    build_add_pointer(builder, GPR_RSP, GPR_RSP, return_size(builder, builder->instruction));
+    load(builder, GPR_RBP, displacement);
 }
 
 void build_return(struct builder *builder)
 {
-    pop_return(builder);
-    build_indirect(builder, return_size(builder, builder->instruction));
-}
-
-/* --- runs --- */
-
-static bool joins_pushes(const struct instruction *instruction)
-{
-    return instruction->method == METHOD_PUSH && instruction->memory < 0 &&
-           !is_stack_pointer(instruction);
-}
-
-static bool joins_pops(const struct instruction *instruction)
-{
-    return instruction->method == METHOD_POP && !is_stack_pointer(instruction);
-}
-
-/* How many instructions from the present one on make a run; the last of one of pops may be a RET.
- */
-static unsigned run_length(const struct builder *builder)
-{
-    const struct instruction *first = builder->instruction;
-    const struct instruction *end = builder->scan->instructions + builder->scan->count;
-    const struct instruction *at = first;
-    bool pops = joins_pops(first);
-    while (at < end && at - first < RUN_MAX && (pops ? joins_pops(at) : joins_pushes(at)))
-        at++;
-    if (pops && at < end && at->method == METHOD_RETURN)
-        at++;
-    return (unsigned)(at - first);
-}
-
-static void build_run(struct builder *builder, unsigned count)
-{
-    const struct instruction *first = builder->instruction;
-    int32_t slot = build_slot_size(builder), size = (int32_t)count * slot;
-    bool pops = joins_pops(first);
-    for (unsigned i = 0; i < count; i++) {
-        builder->instruction = first + i;
-        if (!pops)
-            store_operand(builder, size - slot * ((int32_t)i + 1));
-        else if (first[i].method == METHOD_POP)
-            load_operand(builder, slot * (int32_t)i);
-        else
-            load(builder, S0, slot * (int32_t)i);
-    }
-    if (builder->instruction->method == METHOD_RETURN)
-        size += return_size(builder, builder->instruction) - slot;
-    build_add_pointer(builder, GPR_RSP, GPR_RSP, pops ? size : -size);
-}
-
-unsigned build_stack_run(struct builder *builder, uint32_t host)
-{
-    unsigned count = run_length(builder);
-    if (count < 2)
-        return 0;
-    const struct instruction *first = builder->instruction;
-    bool pops = joins_pops(first);
-    build_free_flags(builder, first->flags_live);
-    int32_t size = (int32_t)count * build_slot_size(builder);
-    if (pops)
-        build_load_pointer(builder, S0, GPR_RSP);
-    else
-        build_add_pointer(builder, S0, GPR_RSP, -size);
-    build_run_access(builder, pops ? MMU_READ : MMU_WRITE, (unsigned)size);
-    build_run(builder, count);
-    if (first[count - 1].method == METHOD_RETURN)
-        build_indirect(builder, return_size(builder, &first[count - 1]));
-    for (unsigned i = 0; i < count; i++) {
-        builder->instruction = first + i;
-        build_mark(builder, host);
-    }
-    return count;
+    const struct instruction *instruction = builder->instruction;
+    bool more = instruction->decoded.operand_count_visible;
+    int32_t size =
+        build_slot_size(builder) + (more ? (int32_t)instruction->operands[0].imm.value.u : 0);
+    load(builder, S0, pop_access(builder, GPR_RSP));
+    move_stack(builder, size);
+    build_indirect(builder, size);
 }

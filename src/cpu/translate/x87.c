@@ -12,7 +12,7 @@ void build_load_control(struct builder *builder)
     static const uint8_t movzx_s1_s0[] = {0x45, 0x0f, 0xb7, 0x3e}; /* movzx r15d, word [r14] */
     static const uint8_t fldcw_vcpu[] = {0x65, 0xd9, 0x2c, 0x25};
     struct emitter *emitter = &builder->emitter;
-    build_operand_access(builder, RFLAGS_ARITHMETIC);
+    build_operand_access(builder);
     emit_bytes(emitter, movzx_s1_s0, sizeof(movzx_s1_s0));
     emit_vcpu(emitter, OPCODE_STORE, true, S1, VCPU(translate.spill));
     emit_and_constant(emitter, S1, FCW_MASKS);
