@@ -9,7 +9,8 @@ import tempfile
 import unittest
 import zlib
 
-from harness.machine import ENGINES, EXIT_CONFIGURATION, INITRAMFS, KERNEL, NACRE, Machine
+from harness.firmware import grub_bios_disk
+from harness.machine import BUILD, ENGINES, EXIT_CONFIGURATION, INITRAMFS, KERNEL, NACRE, Machine
 from harness.terminal import Terminal
 from harness.vnc import Refused, VncClient
 
@@ -173,6 +174,27 @@ class Screenshot(View):
         environment = {**os.environ, "NACRE_STATE": self.folder}
         return subprocess.run([NACRE, *arguments], capture_output=True, text=True, env=environment, timeout=60)
 
+    def start(self, *arguments):
+        self.assertEqual(self.nacre("create", "vm", *arguments, "--display", "none").stderr, "")
+        self.addCleanup(self.nacre, "stop", "vm", "--force")
+        # Not captured: the machine would keep the pipes.
+        subprocess.run([NACRE, "start", "vm"], env={**os.environ, "NACRE_STATE": self.folder}, check=True, timeout=60,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+
+    def shot(self):
+        path = os.path.join(self.folder, "shot.png")
+        self.assertEqual(self.nacre("screenshot", "vm", path).stderr, "")
+        return read_png(path)
+
+    def wait_for_dots(self, size, *dots):
+        """Until the screen has this size and these (x, y, colour)."""
+        for _ in range(400):
+            width, height, rows = self.shot()
+            found = [(x, y, rows[y][x * 3 : x * 3 + 3].hex()) for x, y, _ in dots] if (width, height) == size else []
+            if found == list(dots):
+                return
+        raise AssertionError(f"the screen of {width}x{height} has {found} in place of {dots} of {size}")
+
     def wait_for(self, pattern):
         for _ in range(400):
             text = self.nacre("screenshot", "vm", "--text").stdout
@@ -182,27 +204,51 @@ class Screenshot(View):
 
     def test_named_machine(self):
         """nacre screenshot, type and key."""
-        path = os.path.join(self.folder, "shot.png")
-        self.assertEqual(self.nacre("create", "vm", *LINUX, "--display", "none").returncode, 0)
-        # Not captured: the machine would keep the pipes.
-        subprocess.run([NACRE, "start", "vm"], env={**os.environ, "NACRE_STATE": self.folder}, check=True, timeout=60,
-                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-        try:
-            self.wait_for(PROMPT)
-            self.assertEqual(self.nacre("type", "vm", "echo Typed: {$((6*7))}!", "--enter").returncode, 0)
-            self.wait_for(r"^Typed: \{42\}!$")
-            self.assertEqual(self.nacre("key", "vm", "ctrl-l").returncode, 0)  # clears
-            text = self.wait_for(rf"\A{PROMPT}$")
-            self.assertNotIn("Typed", text)
-            self.assertEqual(self.nacre("screenshot", "vm", path).stderr, "")
-            width, height, rows = read_png(path)
-            self.assertEqual((width, height), (720, 400))
-            self.assertEqual(set(rows[20]), {0})  # below the first line of text all is black
-            self.assertEqual(set(b"".join(rows[:16])), {0, 170})
-            self.assertIn("no such key", self.nacre("key", "vm", "ctrl-x-nonsense").stderr)
-            self.assertIn("ASCII", self.nacre("type", "vm", "ä").stderr)
-        finally:
-            self.nacre("stop", "vm", "--force")
+        self.start(*LINUX)
+        self.wait_for(PROMPT)
+        self.assertEqual(self.nacre("type", "vm", "echo Typed: {$((6*7))}!", "--enter").returncode, 0)
+        self.wait_for(r"^Typed: \{42\}!$")
+        self.assertEqual(self.nacre("key", "vm", "ctrl-l").returncode, 0)  # clears
+        text = self.wait_for(rf"\A{PROMPT}$")
+        self.assertNotIn("Typed", text)
+        width, height, rows = self.shot()
+        self.assertEqual((width, height), (720, 400))
+        self.assertEqual(set(rows[20]), {0})  # below the first line of text all is black
+        self.assertEqual(set(b"".join(rows[:16])), {0, 170})
+        self.assertIn("no such key", self.nacre("key", "vm", "ctrl-x-nonsense").stderr)
+        self.assertIn("ASCII", self.nacre("type", "vm", "ä").stderr)
+
+    def test_modes_of_the_vga_bios(self):
+        """Text, planar, 256 colours and VBE, set and drawn to by a boot sector through SeaBIOS."""
+        disk = os.path.join(self.folder, "modes.img")
+        with open(os.path.join(BUILD, "guest", "guest-modes.bin"), "rb") as sector, open(disk, "wb") as image:
+            image.write(sector.read())
+            image.truncate(1 << 20)
+        self.start("--firmware", "bios", "--memory", "32M", "--disk", disk)
+        self.wait_for("^Modes of a VGA: text$")
+        for size, *dots in (
+            ((640, 480), (0, 0, "aa00aa"), (639, 15, "aa00aa"), (0, 16, "000000"), (100, 200, "ffff55"), (101, 200, "000000")),
+            ((320, 200), (0, 1, "0000aa"), (319, 2, "00aa00"), (0, 15, "ffffff")),
+            ((640, 480), (255, 102, "000000"), (256, 102, "ff5555"), (615, 103, "ff5555"), (616, 103, "000000")),
+            ((1024, 768), (0, 0, "204060"), (1023, 0, "204060"), (0, 1, "000000")),
+        ):
+            self.nacre("key", "vm", "space")
+            self.wait_for_dots(size, *dots)
+        self.nacre("key", "vm", "space")
+        self.wait_for("^Modes of a VGA: text$")
+
+    def test_boot_menu(self):
+        """GRUB's menu, by the cursor keys."""
+        disk = os.path.join(self.folder, "disk.img")
+        grub_bios_disk(disk, 'set timeout=-1\nmenuentry "the one" { sleep 100 }\nmenuentry "the other" { echo chosen }')
+        self.start("--firmware", "bios", "--memory", "64M", "--disk", disk)
+        self.wait_for(r"^ *[│|]\*the one +[│|]$")
+        self.nacre("key", "vm", "down")
+        self.wait_for(r"^ *[│|]\*the other +[│|]$")
+        width, height, rows = self.shot()
+        self.assertGreater(sum(byte == 170 for row in rows for byte in row), 10000)  # the bar of the chosen line
+        self.nacre("key", "vm", "enter")
+        self.wait_for("chosen")
 
 
 if __name__ == "__main__":
