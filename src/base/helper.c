@@ -11,12 +11,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Moves both at once: one may lie where the other is to go. */
-static void keep_descriptors(int fd, int more)
+int helper_keep_only(int fd, int more, bool keep_stderr)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     dup2(null, STDIN_FILENO);
     dup2(null, STDOUT_FILENO);
+    if (!keep_stderr)
+        dup2(null, STDERR_FILENO);
+    /* Out of the way first: each may lie where the other is to go. */
     fd = fcntl(fd, F_DUPFD_CLOEXEC, HELPER_MORE + 1);
     if (more >= 0)
         more = fcntl(more, F_DUPFD_CLOEXEC, HELPER_MORE + 1);
@@ -24,6 +26,7 @@ static void keep_descriptors(int fd, int more)
     if (more >= 0)
         dup3(more, HELPER_MORE, O_CLOEXEC);
     close_range(more >= 0 ? HELPER_MORE + 1 : HELPER_MORE, ~0u, 0);
+    return HELPER_FD;
 }
 
 void helper_started(const struct error *error)
@@ -59,7 +62,7 @@ int helper_start(const struct helper_config *config, struct error *error)
         if (getppid() != parent)
             _exit(EXIT_FAILURE);
         prctl(PR_SET_NAME, config->name);
-        keep_descriptors(ends[1], config->more);
+        helper_keep_only(ends[1], config->more, true);
         config->run(config->opaque);
         _exit(EXIT_SUCCESS);
     }

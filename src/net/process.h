@@ -14,8 +14,4 @@
 struct frame_backend *process_open(const struct frame_kind *kind, char *settings,
                                    const struct frame_host *host, struct error *error);
 
-/* In a process just forked: closes everything but fd, which becomes the descriptor returned. The
- * standard three lead nowhere then; stderr may stay what it is. */
-int process_keep_only(int fd, bool keep_stderr);
-
 #endif

@@ -6,10 +6,10 @@
  */
 #include "net/switch.h"
 
+#include "base/helper.h"
 #include "base/runtime_folder.h"
 #include "base/settings.h"
 #include "net/link.h"
-#include "net/process.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -55,7 +55,7 @@ static void switch_process(int listener, const struct thread_guard *guard)
     if (fork() != 0)
         _exit(EXIT_SUCCESS);
     prctl(PR_SET_NAME, "nacre-switch");
-    int fd = process_keep_only(listener, false);
+    int fd = helper_keep_only(listener, -1, false);
     _exit(switch_run(fd, guard) == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
 }
 
