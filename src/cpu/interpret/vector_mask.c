@@ -15,8 +15,9 @@ enum mask_kind {
 
 /* In op->immediate, above the VECTOR_* bits. op->source: number of the mask's register. */
 #define MASK_KIND_SHIFT    8
-#define MASK_ELEMENT_SHIFT 16 /* bytes of a memory element */
-#define MASK_BITS_SHIFT    24 /* of the opmask that count */
+#define MASK_ELEMENT_SHIFT 16      /* bytes of a memory element */
+#define MASK_BITS_SHIFT    24      /* of the opmask that count */
+#define MASK_ALL_FAULT     BIT(32) /* a store that faults as if it touched all of its operand */
 
 static unsigned field(const struct op *op, unsigned shift)
 {
@@ -55,6 +56,9 @@ static enum mmu_status masked_bounce(struct vcpu *vcpu, const struct op *op, uin
     unsigned element = field(op, MASK_ELEMENT_SHIFT), count = op->operand_size / element;
     bool store = op->immediate & VECTOR_STORE;
     uint64_t touched = touched_elements(vcpu, op, element);
+    if (op->immediate & MASK_ALL_FAULT &&
+        !mmu_probe_write(vcpu, gva, op->operand_size, vcpu->mmu_mode))
+        return MMU_FAULT;
     for (unsigned i = 0; i < count; i++) {
         uint64_t at = gva + (uint64_t)i * element;
         if (!(touched >> i & 1))
@@ -182,5 +186,8 @@ op_handler *select_masked(struct selection *selection)
         mask == ZYDIS_REGISTER_NONE)
         return NULL;
     bool store = memory->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
-    return store || !touches_all(instruction) ? fill_opmask(selection) : NULL;
+    if (!touches_all(instruction))
+        return fill_opmask(selection);
+    selection->op->immediate |= store ? MASK_ALL_FAULT : 0; /* VEXTRACTF32X4 and its kin */
+    return store ? fill_opmask(selection) : NULL;
 }
