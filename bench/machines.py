@@ -59,9 +59,9 @@ def task(name, **settings):
 
 
 class Nacre:
-    def __init__(self, engine, *more):
-        self.name = f"nacre {engine}"
-        self.options = ["--quiet", "--engine", engine, *more]
+    def __init__(self, engine, *more, cpu=""):
+        self.name = f"nacre {engine} {cpu}".strip()
+        self.options = ["--quiet", "--engine", engine, *(["--cpu", cpu] if cpu else []), *more]
 
     def command(self, append, cpus=1, memory=512, disk=None):
         drive = ["--disk", f"{disk},readonly=on"] if disk else []

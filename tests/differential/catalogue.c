@@ -154,12 +154,31 @@ static void add_row(const struct row *row)
     }
 }
 
-/* AVX-512 as Zen 4 and Ice Lake have it; not Xeon Phi's extensions nor FP16. */
-static bool is_common_avx512(ZydisISASet set)
+/* AVX-512 as all but Xeon Phi have it, and as Zen 4 and Ice Lake do; without FP16, BF16 and
+ * VP2INTERSECT. */
+static enum feature avx512_feature(ZydisISASet set)
 {
-    const char *name = ZydisISASetGetString(set);
-    return !strncmp(name, "AVX512F_", 8) || !strncmp(name, "AVX512BW_", 9) ||
-           !strncmp(name, "AVX512DQ_", 9) || !strncmp(name, "AVX512CD_", 9);
+    static const struct {
+        const char *prefix;
+        enum feature feature;
+    } sets[] = {
+        {"AVX512F_", FEATURE_AVX512},
+        {"AVX512BW_", FEATURE_AVX512},
+        {"AVX512DQ_", FEATURE_AVX512},
+        {"AVX512CD_", FEATURE_AVX512},
+        {"AVX512_BITALG_", FEATURE_AVX512_LATER},
+        {"AVX512_GFNI_", FEATURE_AVX512_LATER},
+        {"AVX512_IFMA_", FEATURE_AVX512_LATER},
+        {"AVX512_VAES_", FEATURE_AVX512_LATER},
+        {"AVX512_VBMI", FEATURE_AVX512_LATER}, /* and VBMI2 */
+        {"AVX512_VNNI_", FEATURE_AVX512_LATER},
+        {"AVX512_VPCLMULQDQ_", FEATURE_AVX512_LATER},
+        {"AVX512_VPOPCNTDQ_", FEATURE_AVX512_LATER},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(sets); i++)
+        if (!strncmp(ZydisISASetGetString(set), sets[i].prefix, strlen(sets[i].prefix)))
+            return sets[i].feature;
+    return FEATURE_NONE;
 }
 
 /* Group, feature and open flags of what was just encoded. False: not to be compared. */
@@ -176,7 +195,9 @@ static bool classify(struct entry *entry, const struct test_case *test)
         entry->group = extensions[i].group;
         entry->feature = extensions[i].feature;
         entry->undefined = instruction.cpu_flags ? instruction.cpu_flags->undefined : 0;
-        return entry->feature != FEATURE_AVX512 || is_common_avx512(instruction.meta.isa_set);
+        if (entry->feature == FEATURE_AVX512)
+            entry->feature = avx512_feature(instruction.meta.isa_set);
+        return extensions[i].feature == FEATURE_NONE || entry->feature != FEATURE_NONE;
     }
     return false;
 }

@@ -28,6 +28,8 @@ uint64_t features_of(cpuid_function query, const void *opaque)
         {FEATURE_VAES, 7, ECX, BIT(9)},
         {FEATURE_VPCLMULQDQ, 7, ECX, BIT(10)},
         {FEATURE_AVX512, 7, EBX, BIT(16) | BIT(17) | BIT(28) | BIT(30) | BIT(31)},
+        {FEATURE_AVX512_LATER, 7, ECX,
+         BIT(1) | BIT(6) | BIT(8) | BIT(9) | BIT(10) | BIT(11) | BIT(12) | BIT(14)},
     };
     uint64_t features = BIT(FEATURE_NONE);
     for (unsigned i = 0; i < ARRAY_SIZE(places); i++) {

@@ -107,7 +107,8 @@ enum feature {
     FEATURE_GFNI,
     FEATURE_VAES,
     FEATURE_VPCLMULQDQ,
-    FEATURE_AVX512,
+    FEATURE_AVX512, /* from here on with its registers */
+    FEATURE_AVX512_LATER,
     FEATURE_COUNT,
 };
 

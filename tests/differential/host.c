@@ -312,7 +312,7 @@ static void store_vectors(const struct test_case *test, const struct vectors *ve
         present |= XSTATE_AVX;
         memcpy(component(image, 2), vectors->ymm_high, sizeof(vectors->ymm_high));
     }
-    if (test->feature == FEATURE_AVX512) {
+    if (test->feature >= FEATURE_AVX512) {
         present |= XSTATE_OPMASK | XSTATE_ZMM_HI256 | XSTATE_HI16_ZMM;
         memcpy(component(image, 5), vectors->opmask, sizeof(vectors->opmask));
         memcpy(component(image, 6), vectors->zmm_high, sizeof(vectors->zmm_high));
@@ -336,7 +336,7 @@ static void load_vectors(const struct test_case *test, struct vectors *vectors)
     memcpy(vectors->fxsave, image, SOFTWARE_BYTES - 48);
     if (test->feature != FEATURE_NONE)
         load_component(image, 2, vectors->ymm_high, sizeof(vectors->ymm_high));
-    if (test->feature == FEATURE_AVX512) {
+    if (test->feature >= FEATURE_AVX512) {
         load_component(image, 5, vectors->opmask, sizeof(vectors->opmask));
         load_component(image, 6, vectors->zmm_high, sizeof(vectors->zmm_high));
         load_component(image, 7, vectors->zmm_16_31, sizeof(vectors->zmm_16_31));

@@ -235,7 +235,7 @@ static void move_vectors(struct vcpu *vcpu, const struct test_case *test, struct
 {
     if (test->feature != FEATURE_NONE)
         move_component(vcpu, 2, vectors->ymm_high, sizeof(vectors->ymm_high), load);
-    if (test->feature == FEATURE_AVX512) {
+    if (test->feature >= FEATURE_AVX512) {
         move_component(vcpu, 5, vectors->opmask, sizeof(vectors->opmask), load);
         move_component(vcpu, 6, vectors->zmm_high, sizeof(vectors->zmm_high), load);
         move_component(vcpu, 7, vectors->zmm_16_31, sizeof(vectors->zmm_16_31), load);

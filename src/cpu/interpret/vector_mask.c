@@ -106,7 +106,7 @@ static bool is_mask_move(ZydisMnemonic mnemonic)
 }
 
 /* Does the instruction touch all of its operand, whatever the mask says? Those of these exception
- * classes do, and one that Zydis has in another. */
+ * classes do, and some that Zydis has in others. */
 static bool touches_all(const ZydisDecodedInstruction *instruction)
 {
     switch (instruction->meta.exception_class) {
@@ -119,7 +119,9 @@ static bool touches_all(const ZydisDecodedInstruction *instruction)
     case ZYDIS_EXCEPTION_CLASS_E10NF:
         return true;
     default:
-        return instruction->mnemonic == ZYDIS_MNEMONIC_VDBPSADBW;
+        return instruction->mnemonic == ZYDIS_MNEMONIC_VDBPSADBW ||
+               instruction->mnemonic == ZYDIS_MNEMONIC_VGF2P8AFFINEQB ||
+               instruction->mnemonic == ZYDIS_MNEMONIC_VGF2P8AFFINEINVQB;
     }
 }
 
@@ -170,6 +172,10 @@ static op_handler *fill_opmask(struct selection *selection)
     }
     if (is_scalar(instruction->meta.isa_set))
         bits = 1;
+    if (instruction->mnemonic == ZYDIS_MNEMONIC_VPSHUFBITQMB) { /* a result of each byte */
+        element = 1;
+        bits = size;
+    }
     return fill(selection, packed ? MASK_PACKED : MASK_OPMASK, instruction->avx.mask.reg, bits,
                 element);
 }

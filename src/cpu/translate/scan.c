@@ -368,6 +368,14 @@ static bool has_checked_segment(const struct instruction *instruction, uint32_t 
            (segment == ZYDIS_REGISTER_GS && !(mode & CODE_MODE_GS_OPEN));
 }
 
+/* Or a scatter. Their handlers touch vcpu->xsave alone, which an event has up to date. */
+static bool is_gather(const ZydisDecodedInstruction *decoded)
+{
+    return decoded->meta.category == ZYDIS_CATEGORY_AVX2GATHER ||
+           decoded->meta.category == ZYDIS_CATEGORY_GATHER ||
+           decoded->meta.category == ZYDIS_CATEGORY_SCATTER;
+}
+
 static bool is_fence(ZydisMnemonic mnemonic)
 {
     return mnemonic == ZYDIS_MNEMONIC_MFENCE || mnemonic == ZYDIS_MNEMONIC_LFENCE ||
@@ -415,6 +423,8 @@ static enum method method_of(const struct instruction *instruction, const struct
         return METHOD_LOAD_CONTROL;
     if (is_plain(instruction, model, mode))
         return is_bit_in_memory(instruction) ? METHOD_BIT : METHOD_PLAIN;
+    if (is_gather(decoded))
+        return METHOD_OPERATION;
     return vector || is_vector_state(decoded->meta.isa_set) ? METHOD_INTERPRET : METHOD_OPERATION;
 }
 
