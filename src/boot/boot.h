@@ -14,16 +14,21 @@ enum boot_protocol { BOOT_LINUX64, BOOT_LINUX32, BOOT_PVH };
 struct boot_entry {
     enum boot_protocol protocol;
     uint64_t rip;
-    uint64_t rbx;      /* PVH: start info */
+    uint64_t rax;      /* multiboot: which version */
+    uint64_t rbx;      /* PVH: start info; multiboot: information */
     uint64_t rsi;      /* Linux: boot_params */
     uint64_t cr3;      /* 64-bit Linux: identity-mapped page tables built in guest memory */
     uint64_t gdt_base; /* Linux: flat GDT built in guest memory; selectors 0x10 code, 0x18 data */
     uint16_t gdt_limit;
 };
 
+#define BOOT_MODULES_MAX 8
+
 struct boot_options {
     const char *kernel;
-    const char *initrd; /* or NULL */
+    const char *initrd;                    /* or NULL */
+    const char *modules[BOOT_MODULES_MAX]; /* multiboot: a file and its words, as given */
+    unsigned module_count;
     const char *command_line;
     unsigned cpu_count;
     bool text_screen; /* the screen is in VGA text mode 3 */
@@ -32,6 +37,7 @@ struct boot_options {
 /* The guest's files, kept for reboots: a machine in its jail opens none. */
 struct boot_files {
     struct file_view kernel, initrd;
+    struct file_view modules[BOOT_MODULES_MAX];
 };
 
 /* Maps the files that the options name. -errno with *error. */

@@ -5,6 +5,7 @@
 #include "boot/bzimage.h"
 
 #include "boot/layout.h"
+#include "boot/memory_map.h"
 
 #include <errno.h>
 
@@ -49,8 +50,6 @@ enum {
 #define XLOAD_KERNEL_64 BIT(0)
 #define LOADED_HIGH     BIT(0)
 #define LOADER_UNKNOWN  0xff
-#define E820_RAM        1
-#define E820_RESERVED   2
 #define E820_ENTRY_SIZE 20
 
 bool bzimage_matches(const struct file_view *kernel)
@@ -59,24 +58,17 @@ bool bzimage_matches(const struct file_view *kernel)
            load_le(kernel->bytes + HEADER_MAGIC, 4) == MAGIC;
 }
 
-static void add_e820(uint8_t *params, uint64_t start, uint64_t end, uint32_t type)
-{
-    uint8_t *entry = params + PARAMS_E820 + params[PARAMS_E820_COUNT] * E820_ENTRY_SIZE;
-    if (start >= end)
-        return;
-    store_le(entry, start, 8);
-    store_le(entry + 8, end - start, 8);
-    store_le(entry + 16, type, 4);
-    params[PARAMS_E820_COUNT]++;
-}
-
 static void fill_e820(uint8_t *params, const struct memory *memory)
 {
-    add_e820(params, 0, BOOT_LOW_END, E820_RAM);
-    add_e820(params, BOOT_LOW_END, MIB(1), E820_RESERVED);
-    add_e820(params, MIB(1), memory->low_size, E820_RAM);
-    if (memory->high_size)
-        add_e820(params, MEMORY_HIGH_START, MEMORY_HIGH_START + memory->high_size, E820_RAM);
+    struct memory_range ranges[MEMORY_RANGES_MAX];
+    unsigned count = memory_map(memory, ranges);
+    for (unsigned i = 0; i < count; i++) {
+        uint8_t *entry = params + PARAMS_E820 + i * E820_ENTRY_SIZE;
+        store_le(entry, ranges[i].start, 8);
+        store_le(entry + 8, ranges[i].size, 8);
+        store_le(entry + 16, ranges[i].type, 4);
+    }
+    params[PARAMS_E820_COUNT] = (uint8_t)count;
 }
 
 /* What the kernel's setup code would have asked the VGA BIOS. */

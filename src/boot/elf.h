@@ -5,7 +5,8 @@
 #include "boot/boot.h"
 #include "boot/file_view.h"
 
-bool elf_matches(const struct file_view *kernel);
+/* True when the ELF file has a PVH entry note. */
+bool elf_is_pvh(const struct boot_options *options, const struct file_view *kernel);
 int elf_load(const struct boot_options *options, const struct file_view *kernel,
              const struct file_view *initrd, struct memory *memory, struct boot_entry *entry,
              struct error *error);

@@ -8,7 +8,8 @@
 #define BOOT_GDT              UINT64_C(0x500)
 #define BOOT_PVH_INFO         UINT64_C(0x6000)
 #define BOOT_PARAMS           UINT64_C(0x7000)
-#define BOOT_PAGE_TABLES      UINT64_C(0x9000) /* six pages */
+#define BOOT_PAGE_TABLES      UINT64_C(0x9000)  /* six pages */
+#define BOOT_MULTIBOOT        UINT64_C(0x10000) /* information structures, up to the next */
 #define BOOT_COMMAND_LINE     UINT64_C(0x20000)
 #define BOOT_COMMAND_LINE_MAX KIB(8)
 #define BOOT_LOW_END          UINT64_C(0x9fc00) /* end of conventional memory */
