@@ -39,7 +39,7 @@ struct bus_region {
     void *opaque;
 };
 
-enum bus_power { BUS_POWER_OFF, BUS_POWER_RESET, BUS_POWER_PANIC };
+enum bus_power { BUS_POWER_OFF, BUS_POWER_RESET, BUS_POWER_PANIC, BUS_POWER_TEST };
 
 struct bus_table; /* sorted regions of one space */
 

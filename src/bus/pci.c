@@ -281,6 +281,16 @@ struct bus *pci_device_bus(const struct pci_device *device)
     return device->bus->bus;
 }
 
+int pci_find_class(const struct pci_bus *bus, uint8_t base_class, int slot)
+{
+    for (; slot < PCI_SLOT_COUNT; slot++) {
+        const struct pci_device *device = bus->devices[slot][0];
+        if (device && device->config[CONFIG_CLASS + 2] == base_class)
+            return slot;
+    }
+    return -1;
+}
+
 void pci_reset_config(struct pci_device *device)
 {
     pci_set_intx(device, 0);

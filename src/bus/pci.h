@@ -122,6 +122,12 @@ void pci_assign_resources(struct pci_bus *bus);
 
 struct bus *pci_device_bus(const struct pci_device *device);
 
+#define PCI_CLASS_STORAGE 0x01
+#define PCI_CLASS_NETWORK 0x02
+
+/* The first slot from `slot` on whose function 0 has this base class; -1: none. */
+int pci_find_class(const struct pci_bus *bus, uint8_t base_class, int slot);
+
 /* State table of struct pci_device: nest it in the table of the struct that embeds it, and call
  * these from the struct's operations of the same names. */
 extern const struct state_table pci_device_state;

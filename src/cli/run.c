@@ -164,6 +164,8 @@ static int exit_code_of(struct session *session)
     case VM_END_PANIC:
     case VM_END_TRIPLE_FAULT:
         return EXIT_CODE_GUEST;
+    case VM_END_TEST:
+        return vm_test_code(session->vm);
     case VM_END_ERROR:
         return EXIT_CODE_HOST;
     default:
@@ -303,6 +305,8 @@ const struct command command_run = {
         "  nacre run --kernel vmlinuz --trace irq,msr --trace-file trace.txt --stats\n"
         "  nacre run --kernel vmlinuz --disk root.img --append \"console=ttyS0 root=/dev/vda\" \\\n"
         "            --cpus 2 --memory 1G --net user,hostfwd=tcp:127.0.0.1:2222-:22\n"
+        "  nacre run --firmware uefi,vars=debian.fd --disk debian.qcow2 --memory 1G\n"
+        "  nacre run --kernel kernel.elf --module \"disk.img readonly\" --test-device\n"
         "  nacre run --kernel vmlinuz --initrd initrd.img --append \"console=ttyS0\" --save state\n"
         "  nacre run --restore state\n"
         "\nOn a terminal Ctrl-A x quits and Ctrl-A h helps; SIGUSR1 prints statistics, SIGUSR2\n"

@@ -35,9 +35,23 @@ static int set_firmware(void *target, const char *text, struct error *error)
     return firmware_parse((char *)text, &((struct run_options *)target)->vm.firmware, error);
 }
 
+static int set_boot(void *target, const char *text, struct error *error)
+{
+    return boot_order_parse((char *)text, &((struct run_options *)target)->vm.boot_order, error);
+}
+
 static int set_initrd(void *target, const char *text, struct error *error)
 {
     ((struct run_options *)target)->vm.boot.initrd = text;
+    return 0;
+}
+
+static int set_module(void *target, const char *text, struct error *error)
+{
+    struct boot_options *boot = &((struct run_options *)target)->vm.boot;
+    if (boot->module_count == BOOT_MODULES_MAX)
+        return error_set(error, EINVAL, "--module: at most %d modules", BOOT_MODULES_MAX);
+    boot->modules[boot->module_count++] = text;
     return 0;
 }
 
@@ -192,6 +206,8 @@ int run_options_settle(struct run_options *options, struct error *error)
         return error_set(error, EINVAL,
                          "--kernel %s: is booted without firmware; leave out --firmware",
                          options->vm.boot.kernel);
+    if (!firmware && options->vm.boot_order.count)
+        return error_set(error, EINVAL, "--boot: is for firmware; add --firmware bios or uefi");
     /* Firmware wants a screen and a keyboard, though nobody may look. */
     if (firmware && !options->display.ops)
         display_parse((char[]){"none"}, &options->display, error);
@@ -330,6 +346,12 @@ static int set_no_reboot(void *target, const char *text, struct error *error)
     return 0;
 }
 
+static int set_test_device(void *target, const char *text, struct error *error)
+{
+    ((struct run_options *)target)->vm.test_device = true;
+    return 0;
+}
+
 static int set_no_hpet(void *target, const char *text, struct error *error)
 {
     ((struct run_options *)target)->vm.no_hpet = true;
@@ -343,11 +365,15 @@ static int set_quiet(void *target, const char *text, struct error *error)
 }
 
 const struct option_spec run_option_table[] = {
-    {"kernel", "FILE", "Linux bzImage or PVH ELF kernel to boot, without firmware", set_kernel,
-     NULL},
+    {"kernel", "FILE", "Linux bzImage, PVH or multiboot kernel to boot, without firmware",
+     set_kernel, NULL},
     {"initrd", "FILE", "initial RAM disk", set_initrd, NULL},
+    {"module", "FILE [TEXT]", "module of a multiboot kernel, with its words", set_module, NULL},
     {"firmware", FIRMWARE_SYNTAX, "boot as a PC does: SeaBIOS, OVMF or another ROM image",
      set_firmware, firmware_word},
+    {"boot", "DEVICE,...",
+     "what the firmware boots from, in this order: disk, cdrom, floppy, net (all)", set_boot,
+     boot_device_word},
     {"append", "TEXT", "the kernel's command line", set_append, NULL},
     {"cpus", "N", "number of vcpus, 1 to 16 (1)", set_cpus, NULL},
     {"memory", "SIZE", "guest memory, as 512M or 2G (512M)", set_memory, NULL},
@@ -406,6 +432,9 @@ const struct option_spec run_option_table[] = {
     {"jail", "MODE", "on (default): a system call that nacre has no use for ends it; log; off",
      set_jail, jail_mode_name},
     {"control", "FD", "the socket of a supervising process, as nacre start gives it", set_control,
+     NULL},
+    {"test-device", NULL,
+     "what kernels' test suites use; N at port 0xf4 ends with exit code 2N + 1", set_test_device,
      NULL},
     {"no-hpet", NULL, "leave out the high precision event timer", set_no_hpet, NULL},
     {"no-reboot", NULL, "end when the guest reboots", set_no_reboot, NULL},

@@ -8,6 +8,7 @@
 enum fw_cfg_key {
     FW_CFG_SIGNATURE = 0x00,
     FW_CFG_ID = 0x01,
+    FW_CFG_MEMORY_SIZE = 0x03,
     FW_CFG_CPU_COUNT = 0x05,
     FW_CFG_BOOT_MENU = 0x0e,
     FW_CFG_CPUS_MAX = 0x0f,

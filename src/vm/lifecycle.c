@@ -133,7 +133,8 @@ int vm_reset(struct vm *vm, struct error *error)
 
 static const char *const power_names[] = {[BUS_POWER_OFF] = "power-off",
                                           [BUS_POWER_RESET] = "a reset",
-                                          [BUS_POWER_PANIC] = "an end after its panic"};
+                                          [BUS_POWER_PANIC] = "an end after its panic",
+                                          [BUS_POWER_TEST] = "an end after its tests"};
 
 /* On the loop's thread. */
 static void vm_power_posted(void *opaque)
@@ -147,12 +148,26 @@ static void vm_power_posted(void *opaque)
     if (request == BUS_POWER_PANIC) {
         snprintf(vm->report, sizeof(vm->report), "the guest's kernel has panicked");
         vm_finish(vm, VM_END_PANIC);
+    } else if (request == BUS_POWER_TEST) {
+        vm_finish(vm, VM_END_TEST);
     } else if (request == BUS_POWER_OFF || vm->config.no_reboot) {
         vm_finish(vm, VM_END_POWER_OFF);
     } else if (reset(vm, &error) < 0) {
         snprintf(vm->report, sizeof(vm->report), "reboot: %s", error.message);
         vm_finish(vm, VM_END_ERROR);
     }
+}
+
+void vm_test_ended(void *opaque, uint32_t number)
+{
+    struct vm *vm = opaque;
+    atomic_store(&vm->test_number, number);
+    bus_power(&vm->bus, BUS_POWER_TEST);
+}
+
+int vm_test_code(const struct vm *vm)
+{
+    return (int)(atomic_load(&vm->test_number) << 1 & 0xff) | 1;
 }
 
 /* Any thread: the request is carried out on the loop's thread, with the vcpus stopped. */

@@ -6,6 +6,7 @@
 #include "bus/pci.h"
 #include "cpu/apic.h"
 #include "cpu/mmu.h"
+#include "device/test_device.h"
 #include "vm/vm_firmware.h"
 #include "vm/vm_private.h"
 #include "vm/vm_tables.h"
@@ -86,6 +87,7 @@ static void enter_kernel(struct vcpu *vcpu, const struct boot_entry *entry)
         vcpu->gdtr = (struct descriptor_table){entry->gdt_base, entry->gdt_limit};
     vcpu->idtr = (struct descriptor_table){0};
     vcpu->rip = entry->rip;
+    vcpu->registers[GPR_RAX] = entry->rax;
     vcpu->registers[GPR_RBX] = entry->rbx;
     vcpu->registers[GPR_RSI] = entry->rsi;
     mmu_flush_all(vcpu);
@@ -98,13 +100,23 @@ int vm_load_guest(struct vm *vm, struct error *error)
     if (vm->config.firmware.image)
         return 0;
     pci_assign_resources(vm->devices.pci);
-    int result = boot_load(&vm->config.boot, &vm->files, vm->memory, &entry, error);
+    int result = vm_tables_place(&vm->config, vm->memory, error);
     if (result == 0)
-        result = vm_tables_place(&vm->config, vm->memory, error);
+        result = boot_load(&vm->config.boot, &vm->files, vm->memory, &entry, error);
     if (result < 0)
         return result;
     enter_kernel(vm->group.vcpus[0], &entry);
     return 0;
+}
+
+/* Its suites ask fw_cfg how many processors there are, also without firmware. */
+static int create_test_device(struct vm *vm, struct error *error)
+{
+    const struct test_device_config config = {.ended = vm_test_ended, .opaque = vm};
+    int result = test_device_create(&vm->bus, &config, error);
+    if (result < 0 || vm->config.firmware.image)
+        return result;
+    return vm_fw_cfg_create(&vm->config, &vm->bus, error) ? 0 : -error->code;
 }
 
 static int build(struct vm *vm, struct error *error)
@@ -137,8 +149,10 @@ static int build(struct vm *vm, struct error *error)
         result = create_vcpus(vm, error);
     if (result == 0)
         result = vm_devices_create(&vm->devices, &vm->config, &vm->bus, error);
+    if (result == 0 && vm->config.test_device)
+        result = create_test_device(vm, error);
     if (result == 0 && vm->config.firmware.image)
-        result = vm_firmware_create(&vm->config, &vm->variables, &vm->bus, error);
+        result = vm_firmware_create(&vm->config, &vm->variables, &vm->bus, vm->devices.pci, error);
     if (result < 0)
         return result;
     if (vm->config.restore) /* no reset: it would change RAM */

@@ -14,6 +14,7 @@
 #include "device/devices.h"
 #include "disk/block.h"
 #include "display/display.h"
+#include "vm/boot_order.h"
 
 #define VM_DISKS_MAX 8
 #define VM_NETS_MAX  8
@@ -23,6 +24,7 @@ struct snapshot;
 struct vm_config {
     struct boot_options boot;         /* of a kernel, when there is no firmware */
     struct firmware_options firmware; /* what runs first; no image: boot's kernel */
+    struct boot_order boot_order;     /* of the firmware */
     uint64_t memory_size;             /* bytes */
     unsigned cpu_count;
     const struct cpu_model *model;
@@ -34,6 +36,7 @@ struct vm_config {
     struct block_options cdrom;    /* path NULL: no drive */
     const char *nets[VM_NETS_MAX]; /* as after --net */
     unsigned net_count;
+    bool test_device;                 /* for test suites of kernels */
     bool no_reboot;                   /* a guest reboot ends the VM */
     struct snapshot *restore;         /* goes on from there instead of booting; NULL: boots */
     bool clone;                       /* of what is restored: a machine beside it */
@@ -52,6 +55,7 @@ enum vm_end {
     VM_END_NONE,
     VM_END_POWER_OFF,
     VM_END_PANIC,
+    VM_END_TEST, /* by the test device: vm_test_code() */
     VM_END_TRIPLE_FAULT,
     VM_END_STOPPED,
     VM_END_ERROR
@@ -78,6 +82,8 @@ int vm_reset(struct vm *vm, struct error *error);
 /* Ends the VM from outside. On the loop's thread. */
 void vm_stop(struct vm *vm);
 enum vm_end vm_end(const struct vm *vm);
+/* The code by which test suites want the process to end: odd, so never that of success. */
+int vm_test_code(const struct vm *vm);
 /* One line about why a VM ended badly; empty otherwise. */
 const char *vm_report(const struct vm *vm);
 void vm_press_power(struct vm *vm);

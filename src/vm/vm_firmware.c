@@ -62,11 +62,24 @@ static int add_e820(struct fw_cfg *fw_cfg, const struct memory *memory, struct e
                            error);
 }
 
-static int add_number(struct fw_cfg *fw_cfg, uint16_t key, uint16_t number, struct error *error)
+struct fw_cfg *vm_fw_cfg_create(const struct vm_config *config, struct bus *bus,
+                                struct error *error)
 {
-    uint8_t bytes[2];
-    store_le(bytes, number, sizeof(bytes));
-    return fw_cfg_add(fw_cfg, key, bytes, sizeof(bytes), error);
+    const struct {
+        uint16_t key;
+        uint8_t size;
+        uint64_t number;
+    } numbers[] = {
+        {FW_CFG_MEMORY_SIZE, 8, config->memory_size},
+        {FW_CFG_CPU_COUNT, 2, config->cpu_count},
+        {FW_CFG_CPUS_MAX, 2, config->cpu_count},
+        {FW_CFG_BOOT_MENU, 2, 0},
+    };
+    struct fw_cfg *fw_cfg = fw_cfg_create(bus, error);
+    for (unsigned i = 0; fw_cfg && i < ARRAY_SIZE(numbers); i++)
+        if (fw_cfg_add(fw_cfg, numbers[i].key, &numbers[i].number, numbers[i].size, error) < 0)
+            return NULL;
+    return fw_cfg;
 }
 
 /* The port at which SeaBIOS shows its text screen when there is no other. */
@@ -74,6 +87,17 @@ static int add_text_port(struct fw_cfg *fw_cfg, struct error *error)
 {
     const uint8_t port[2] = {0xf8, 0x03};
     return fw_cfg_add_file(fw_cfg, "etc/sercon-port", port, sizeof(port), error);
+}
+
+static int add_boot_order(const struct vm_config *config, struct fw_cfg *fw_cfg,
+                          const struct pci_bus *pci, struct error *error)
+{
+    char text[BOOT_ORDER_TEXT_MAX];
+    size_t length = boot_order_write(&config->boot_order, pci, text);
+    /* With the last line's end as a zero. */
+    if (length)
+        text[length - 1] = 0;
+    return fw_cfg_add_file(fw_cfg, "bootorder", text, (uint32_t)length, error);
 }
 
 static int add_acpi(const struct vm_config *config, struct fw_cfg *fw_cfg,
@@ -121,7 +145,7 @@ static int create_flash(const struct firmware_variables *variables, struct bus *
 }
 
 int vm_firmware_create(const struct vm_config *config, struct firmware_variables *variables,
-                       struct bus *bus, struct error *error)
+                       struct bus *bus, const struct pci_bus *pci, struct error *error)
 {
     int result = firmware_load(&config->firmware, bus->memory, error);
     if (result == 0)
@@ -131,14 +155,9 @@ int vm_firmware_create(const struct vm_config *config, struct firmware_variables
     if (result < 0)
         return result;
     fill_cmos(config, bus);
-    struct fw_cfg *fw_cfg = fw_cfg_create(bus, error);
-    if (!fw_cfg)
-        return -ENOMEM;
-    const uint16_t cpus = (uint16_t)config->cpu_count;
-    if (add_number(fw_cfg, FW_CFG_CPU_COUNT, cpus, error) < 0 ||
-        add_number(fw_cfg, FW_CFG_CPUS_MAX, cpus, error) < 0 ||
-        add_number(fw_cfg, FW_CFG_BOOT_MENU, 0, error) < 0 ||
-        add_e820(fw_cfg, bus->memory, error) < 0 || add_text_port(fw_cfg, error) < 0 ||
+    struct fw_cfg *fw_cfg = vm_fw_cfg_create(config, bus, error);
+    if (!fw_cfg || add_e820(fw_cfg, bus->memory, error) < 0 || add_text_port(fw_cfg, error) < 0 ||
+        add_boot_order(config, fw_cfg, pci, error) < 0 ||
         add_acpi(config, fw_cfg, bus->memory, error) < 0 ||
         add_smbios(config, fw_cfg, bus->memory, error) < 0)
         return -error->code;

@@ -22,7 +22,8 @@ struct vm {
     struct vcpu_group group;
     struct vm_devices devices;
     struct vcpu_threads threads;
-    atomic_int power_request; /* enum bus_power + 1, 0: none */
+    atomic_int power_request;     /* enum bus_power + 1, 0: none */
+    _Atomic uint32_t test_number; /* what the guest wrote to the test device */
     enum vm_end end;
     bool paused;         /* by vm_pause(); loop's thread */
     struct saver *saver; /* NULL: it was made without config.can_save */
@@ -39,6 +40,8 @@ int vm_load_guest(struct vm *vm, struct error *error);
 int saver_create(struct vm *vm, struct error *error);
 /* A snapshot on its way is finished by its child process. NULL is allowed. */
 void saver_destroy(struct saver *saver);
+/* The test device's `ended`. */
+void vm_test_ended(void *opaque, uint32_t number);
 /* The bus's power_sink. */
 void vm_power_sink(void *opaque, enum bus_power request);
 

@@ -13,6 +13,7 @@
 #include "device/flash.h"
 #include "device/fw_cfg.h"
 #include "device/hpet.h"
+#include "device/test_device.h"
 #include "net/offload.h"
 #include "vm/vm_devices.h"
 
@@ -56,8 +57,8 @@ static void turn(struct loop *loop)
 /* Half of the ports asked for are ones that somebody answers. */
 static uint16_t choose_port(struct fuzz_input *input)
 {
-    static const uint16_t bases[] = {0x20,  0x40,  0x60,  0x70,  0xa0,  0x92,  0x3f8,
-                                     0x402, 0x4d0, 0x505, 0x510, 0x600, 0xcf8, 0xcfc};
+    static const uint16_t bases[] = {0x20,  0x40,  0x60,  0x70,  0xa0,  0x92,  0xe0,  0xf4,
+                                     0x3f8, 0x402, 0x4d0, 0x505, 0x510, 0x600, 0xcf8, 0xcfc};
     uint8_t pick = (uint8_t)fuzz_take_integer(input, 1);
     if (pick & 0x80)
         return (uint16_t)fuzz_take_integer(input, 2);
@@ -293,6 +294,10 @@ static struct console *open_console(struct loop *loop, struct error *error)
     return console;
 }
 
+static void test_ended(void *opaque, uint32_t number)
+{
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
     struct fuzz_input input = {bytes, length};
@@ -324,6 +329,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     static const uint8_t content[FLASH_SIZE];
     const struct flash_config flash = {.gpa = FLASH_GPA, .size = FLASH_SIZE, .content = content};
     fuzz_require(flash_create(&bus, &flash, &error) == 0, &error);
+    const struct test_device_config test = {.ended = test_ended};
+    fuzz_require(test_device_create(&bus, &test, &error) == 0, &error);
     struct fw_cfg *fw_cfg = fw_cfg_create(&bus, &error);
     fuzz_require(fw_cfg && fw_cfg_add_file(fw_cfg, "file", path, sizeof(path), &error) == 0,
                  &error);
