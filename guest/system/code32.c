@@ -76,7 +76,7 @@ static void check_rewrites(void)
     check_equal(call((uint32_t)code[0] + 4093), 7 | 1 << 16, "its second half rewritten");
 }
 
-static void check_address_spaces(void)
+static void check_address_spaces(const char *spaces, const char *remapped)
 {
     bool right = true;
     for (unsigned i = 0; i < ROUNDS; i++) {
@@ -84,16 +84,28 @@ static void check_address_spaces(void)
         write_cr3((word)directories[space]);
         right &= call(WINDOW) == space;
     }
-    check(right, "two address spaces with other code at the same address");
+    check(right, spaces);
     write_cr3((word)directories[0]);
     for (unsigned i = 0; i < ROUNDS; i++) {
         tables[0][0] = (uint32_t)code[i & 1] | 3;
         invalidate(WINDOW);
         right &= call(WINDOW) == (i & 1);
     }
-    check(right, "a page remapped and invalidated before each call");
+    check(right, remapped);
     tables[0][0] = (uint32_t)code[0] | 3;
     invalidate(WINDOW);
+}
+
+/* As kernels have it that are in all address spaces. */
+static void make_pages_global(void)
+{
+    for (unsigned space = 0; space < 2; space++)
+        for (unsigned i = 0; i < 4; i++)
+            if (directories[space][i] & 0x80)
+                directories[space][i] |= 0x100;
+    for (unsigned i = 0; i < 1024; i++)
+        low_table[i] |= 0x100;
+    write_cr4(read_cr4() | 0x80); /* PGE */
 }
 
 /* Linear code[0] is code[1] while paging is on. */
@@ -170,8 +182,11 @@ void guest_main(void)
     check_rewrites();
     write_function(code[0], 0);
     write_function(code[1], 1);
-    check_address_spaces();
+    check_address_spaces("two address spaces with other code at the same address",
+                         "a page remapped and invalidated before each call");
     check_paging_switched();
+    make_pages_global();
+    check_address_spaces("... beside global pages", "... beside global pages");
     check_data_wraps();
     check_code_wraps();
     paging(false);

@@ -97,7 +97,8 @@ static void drop_page(struct vcpu *vcpu, uint64_t gva)
     }
 }
 
-/* Before another address space comes: what the supervisor modes hold of this one's lower half. */
+/* Before another address space comes: what the supervisor modes hold of this one's lower half, but
+ * for global pages (all that a 32-bit kernel has). */
 static void journal_drop(struct vcpu *vcpu)
 {
     struct tlb_contexts *contexts = &vcpu->tlb_contexts;
@@ -200,7 +201,8 @@ static struct tlb_entry *entry_for(struct vcpu *vcpu, uint64_t gva, enum mmu_mod
     }
     struct tlb_contexts *contexts = &vcpu->tlb_contexts;
     note_large_page(contexts, gva, translation->page_size);
-    if (!upper && mode != MMU_USER && !same_page && contexts->journal_count <= TLB_JOURNAL) {
+    if (!upper && !translation->global && mode != MMU_USER && !same_page &&
+        contexts->journal_count <= TLB_JOURNAL) {
         if (contexts->journal_count < TLB_JOURNAL)
             contexts->journal[contexts->journal_count] = gva & PAGE_MASK;
         contexts->journal_count++;

@@ -14,11 +14,10 @@
  * an older generation.
  *
  * Mode USER caches pages of the lower half only, and each address space (PCID) has its generation
- * of them. The supervisor modes share one generation as long as they cache nothing but global pages
- * of the upper half; what they cache of the lower half is noted in a journal and dropped when the
- * address space changes. The first other page of the upper half gives the address space a
- * supervisor generation of its own: a kernel that keeps two sets of page tables (page-table
- * isolation) finds each as it left it.
+ * of them. The supervisor modes share one generation. Global pages stay in it; others of the lower
+ * half are noted in a journal and dropped when the address space changes. The first other page of
+ * the upper half gives the address space a supervisor generation of its own: a kernel that keeps
+ * two sets of page tables (page-table isolation) finds each as it left it.
  *
  * When one kind of access must take the slow path (not permitted, MMIO, page not yet dirty, page
  * with cached code (writes), ROM (writes), a watched page), the tag has generation 0, which is
@@ -100,7 +99,8 @@ struct tlb_contexts {
     uint16_t shared; /* supervisor generation of those that have none of their own */
     struct tlb_context contexts[TLB_CONTEXTS];
     struct tlb_context *current;
-    /* Pages of the lower half that a supervisor mode has cached; past the end: all must go. */
+    /* Pages of the lower half that a supervisor mode has cached, without global ones; past the end:
+     * all must go. */
     uint64_t journal[TLB_JOURNAL];
     uint32_t journal_count;
     struct page_filter fetched[2]; /* by address half: pages that code was fetched from */

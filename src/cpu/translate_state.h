@@ -59,7 +59,7 @@ struct translate_state {
     uint64_t fetch_epoch[2];
     uint64_t lower_generation;
     uint32_t jump_vectors; /* CODE_MODE_* of vector registers */
-    bool jumps_lower;      /* supervisor code of the lower half has slots */
+    bool jumps_lower;      /* supervisor code of this address space alone has slots */
     uint16_t context_count;
     uint64_t jump_clears;                   /* times all slots were dropped */
     uint16_t contexts[CONTEXT_MODES][1024]; /* by mode and TLB generation; 0: none yet */

@@ -257,6 +257,22 @@ static void test_kernel_in_lower_half(void **state)
     }
 }
 
+/* Global pages of the lower half, where 32-bit kernels are, survive the next program's coming. */
+static void test_global_kernel_in_lower_half(void **state)
+{
+    struct bare *bare = start(state, PTE_GLOBAL, 0);
+    point_to(bare, lower, FIRST, PTE_GLOBAL);
+    assert_int_equal(load_as(bare, lower, MMU_SUPERVISOR), 1);
+    point_to(bare, lower, SECOND, PTE_GLOBAL);
+    for (unsigned i = 0; i < 2 * TLB_JOURNAL; i++)
+        assert_true(control_write_cr3(bare->vcpu, PAGE_TABLES));
+    assert_int_equal(cached_as(bare, lower, MMU_SUPERVISOR), 1);
+    mmu_flush_page(bare->vcpu, lower);
+    assert_int_equal(load_as(bare, lower, MMU_SUPERVISOR), 2);
+    mmu_flush_all(bare->vcpu);
+    assert_int_equal(cached_as(bare, lower, MMU_SUPERVISOR), 0);
+}
+
 /* No address, canonical or not, reads what an older generation cached. */
 static void test_stale_entries_unreachable(void **state)
 {
@@ -306,6 +322,7 @@ int main(void)
         TEST(test_many_pcids),
         TEST(test_generations_wrap),
         cmocka_unit_test(test_kernel_in_lower_half),
+        TEST(test_global_kernel_in_lower_half),
         TEST(test_stale_entries_unreachable),
         TEST(test_growth),
     };

@@ -62,12 +62,29 @@ static unsigned mode_number(const struct vcpu *vcpu)
            (mode & CODE_MODE_GS_OPEN ? 16 : 0);
 }
 
-/* Whose number tells address spaces apart. The supervisor modes' does not where there is no upper
- * half. */
+/* May a kernel's code be the same in all address spaces, by the upper half or by global pages? */
+static bool kernel_is_shared(const struct vcpu *vcpu)
+{
+    return vcpu->code_mode & CODE_MODE_LONG ||
+           (vcpu->cr4 & CR4_PGE && vcpu->cr0 & CR0_PG && vcpu->mmu_mode != MMU_USER);
+}
+
+/* What tells address spaces apart, as far as that is needed: the supervisor modes' number stays as
+ * it is when another one comes. */
 static uint64_t context_generation(const struct vcpu *vcpu)
 {
-    unsigned mode = vcpu->code_mode & CODE_MODE_LONG ? vcpu->mmu_mode : MMU_USER;
+    unsigned mode = kernel_is_shared(vcpu) ? vcpu->mmu_mode : MMU_USER;
     return vcpu->tlbs[mode].generation >> TLB_GENERATION_SHIFT;
+}
+
+/* Is this code found under a number that more than one address space has, without being in all? */
+static bool code_is_private(struct vcpu *vcpu, uint64_t gva)
+{
+    struct mmu_translation translation;
+    if (gva >> 63 || vcpu->mmu_mode == MMU_USER || !kernel_is_shared(vcpu))
+        return false;
+    return vcpu->code_mode & CODE_MODE_LONG || !mmu_inspect(vcpu, gva, &translation) ||
+           !translation.global;
 }
 
 static bool slots_are_stale(const struct vcpu *vcpu)
@@ -111,8 +128,7 @@ void jump_forget(struct vcpu *vcpu, uint64_t gva)
 void jump_add(struct vcpu *vcpu, uint64_t gva, const struct translation *translation)
 {
     struct translate_state *state = &vcpu->translate;
-    if (!(gva >> 63) && vcpu->mmu_mode != MMU_USER && vcpu->code_mode & CODE_MODE_LONG) {
-        /* The supervisor modes' generation does not tell address spaces apart here. */
+    if (code_is_private(vcpu, gva)) {
         state->jumps_lower = true;
         state->lower_generation = vcpu->tlbs[MMU_USER].generation;
     }
