@@ -113,6 +113,8 @@ void build_pushf(struct builder *builder);
 void build_swapgs(struct builder *builder);
 void build_stac_clac(struct builder *builder);
 void build_read_segment(struct builder *builder); /* at any CPL */
+/* reg := selector in the segment register. */
+void build_load_selector(struct builder *builder, unsigned reg, ZydisRegister segment);
 
 /* --- string.c --- */
 void build_string(struct builder *builder);

@@ -24,7 +24,8 @@ static bool field_allows(uint32_t offset, uint8_t use)
     return false;
 }
 
-/* A selector into a guest register: movzx r32, word gs:[constant]; mov r16, gs:[constant]. */
+/* A selector into a guest register or R15: movzx r32, word gs:[constant]; mov r16, gs:[constant].
+ */
 static unsigned selector_check(struct checker *checker)
 {
     const uint8_t *bytes = checker->code + checker->at;
@@ -42,11 +43,13 @@ static unsigned selector_check(struct checker *checker)
     unsigned number = (bytes[at] >> 3 & 7u) | (high ? 8u : 0);
     uint32_t offset = (uint32_t)load_le(bytes + at + 2, 4) - FIELD(segments[0].selector);
     at += 6;
-    if (number == GPR_R14 || number == GPR_R15 || offset % sizeof(struct segment) ||
+    if (number == GPR_R14 || (narrow && number == GPR_R15) || offset % sizeof(struct segment) ||
         offset / sizeof(struct segment) >= SEG_COUNT || checker->at + at > checker->length) {
         check_refuse(checker, CHECK_FIELD);
         return 0;
     }
+    if (number == GPR_R15)
+        checker->state.index = VALUE_PUBLIC;
     check_forget_range(&checker->state);
     return at;
 }

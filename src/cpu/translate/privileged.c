@@ -93,17 +93,26 @@ void build_stac_clac(struct builder *builder)
     builder->mode = old_mode;
 }
 
+static int32_t selector_displacement(ZydisRegister segment)
+{
+    unsigned number = (unsigned)(segment - ZYDIS_REGISTER_ES);
+    return VCPU(segments[0].selector) + (int32_t)(number * sizeof(struct segment));
+}
+
+void build_load_selector(struct builder *builder, unsigned reg, ZydisRegister segment)
+{
+    load_narrow(&builder->emitter, reg, selector_displacement(segment), true);
+}
+
 void build_read_segment(struct builder *builder)
 {
     struct emitter *emitter = &builder->emitter;
     const ZydisDecodedOperand *operands = builder->instruction->operands;
-    unsigned segment = (unsigned)(operands[1].reg.value - ZYDIS_REGISTER_ES);
     unsigned to = guest_register(operands[0].reg.value);
-    int32_t selector = VCPU(segments[0].selector) + (int32_t)(segment * sizeof(struct segment));
     if (operands[0].size > 16) {
-        load_narrow(emitter, to, selector, true);
+        build_load_selector(builder, to, operands[1].reg.value);
         return;
     }
     emit_byte(emitter, 0x66); /* mov reg16, gs:[...] keeps the rest */
-    emit_vcpu(emitter, OPCODE_LOAD, false, to, selector);
+    emit_vcpu(emitter, OPCODE_LOAD, false, to, selector_displacement(operands[1].reg.value));
 }

@@ -198,10 +198,7 @@ static bool is_general(const ZydisDecodedOperand *operand)
 
 static enum method push_method(const struct instruction *instruction)
 {
-    const ZydisDecodedOperand *operand = &instruction->operands[0];
-    bool general = is_general(operand) || operand->type == ZYDIS_OPERAND_TYPE_IMMEDIATE ||
-                   operand->type == ZYDIS_OPERAND_TYPE_MEMORY;
-    return has_near_width(instruction) && general ? METHOD_PUSH : METHOD_OPERATION;
+    return has_near_width(instruction) ? METHOD_PUSH : METHOD_OPERATION;
 }
 
 static bool is_vector_state(ZydisISASet isa_set)

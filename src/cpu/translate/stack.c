@@ -69,7 +69,7 @@ static int32_t pop_access(struct builder *builder, unsigned from)
     return build_stack_access(builder, MMU_READ, from, 0);
 }
 
-/* The register or immediate operand of a PUSH to [S0 + displacement]. */
+/* The register (of segments too) or immediate operand of a PUSH to [S0 + displacement]. */
 static void store_operand(struct builder *builder, int32_t displacement)
 {
     struct emitter *emitter = &builder->emitter;
@@ -83,11 +83,11 @@ static void store_operand(struct builder *builder, int32_t displacement)
         return;
     }
     unsigned number = guest_register(operand->reg.value);
-    if (is_stolen(number)) {
+    if (number == NO_REGISTER)
+        build_load_selector(builder, S1, operand->reg.value);
+    else if (is_stolen(number))
         emit_vcpu(emitter, OPCODE_LOAD, true, S1, VCPU_REGISTER(number));
-        number = S1;
-    }
-    store(builder, number, displacement);
+    store(builder, number == NO_REGISTER || is_stolen(number) ? S1 : number, displacement);
 }
 
 /* The register operand of a POP from [S0 + displacement]. */
