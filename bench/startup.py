@@ -6,7 +6,7 @@ import re
 import time
 
 import machines
-from harness.machine import Machine
+from harness.machine import Machine, proportional_megabytes
 
 MEMORY = 128  # MiB
 
@@ -29,7 +29,7 @@ def kilobytes(path):
 
 
 def memfd_megabytes(pid):
-    """What the process's memfds hold, mapped or not: nacre's guest memory and code cache. Each file once."""
+    """What the process's memfds hold, mapped or not: nacre's code cache. Each file once."""
     files = {}
     folder = f"/proc/{pid}/fd"
     for name in os.listdir(folder):
@@ -55,6 +55,6 @@ def at_rest(machine, seconds, limit):
             "cpu_percent": 100 * used / seconds,
             "resident": status["VmRSS"],
             "proportional": rollup["Pss"],
-            "private": status["VmRSS"] - status["RssShmem"],
+            "other": proportional_megabytes(pid, MEMORY)[1],
             "memfd": memfd_megabytes(pid),
         }

@@ -93,9 +93,7 @@ def startup_table(machines):
     for name, parts in machines.items():
         row = [name, f"{parts['first_line']['median']:.2f}" if "first_line" in parts else ""]
         if rest := parts.get("at_rest"):
-            # QEMU's guest memory is anonymous: it cannot be told from the rest.
-            own = f"{rest['private']:.1f}" if rest["memfd"] else ""
-            row += [f"{rest['resident']:.0f}", f"{rest['proportional']:.0f}", own, f"{rest['memfd']:.0f}",
+            row += [f"{rest['resident']:.0f}", f"{rest['proportional']:.0f}", f"{rest['other']:.1f}", f"{rest['memfd']:.0f}",
                     f"{rest['cpu_percent']:.1f}"]  # fmt: skip
         else:
             row += [""] * 5

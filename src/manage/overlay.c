@@ -13,11 +13,20 @@
 
 #define OVERLAYS_MAX 1000 /* of a disk, in one folder */
 
+/* Images of one folder name each other without it: it may be moved. */
+static const char *backing_name(const char *path, const char *folder)
+{
+    size_t length = strlen(folder);
+    bool inside = !strncmp(path, folder, length) && path[length] == '/';
+    return inside && !strchr(path + length + 1, '/') ? path + length + 1 : path;
+}
+
 int overlay_create(struct overlay_file *overlay, unsigned disk, const struct overlay_below *below,
                    const char *folder, struct error *error)
 {
-    const struct qcow2_create_options options = {
-        .size = below->size, .backing = below->path, .backing_format = below->format};
+    const struct qcow2_create_options options = {.size = below->size,
+                                                 .backing = backing_name(below->path, folder),
+                                                 .backing_format = below->format};
     *overlay = (struct overlay_file){.disk = disk, .fd = -1, .below_fd = -1};
     for (unsigned number = 1; number < OVERLAYS_MAX; number++) {
         int length = snprintf(overlay->path, sizeof(overlay->path), "%s/disk%u-%u.qcow2", folder,

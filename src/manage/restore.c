@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* VMs from snapshots: the same one again, or clones of it. */
+#include "manage/config.h"
 #include "manage/overlay.h"
 #include "manage/snapshot.h"
 #include "vm/vm.h"
@@ -34,9 +35,23 @@ struct overlays {
     unsigned count;
 };
 
-static int add_overlay(struct overlays *overlays, const json_t *frozen, const char *folder,
-                       json_t *config, struct error *error)
+/* Where a snapshot's image is: its path is as seen from the snapshot. -errno with *error. */
+static int find_image(const char *snapshot, const char *name, char path[PATH_MAX],
+                      struct error *error)
 {
+    char joined[PATH_MAX];
+    int length = snprintf(joined, sizeof(joined), "%s%s%s", *name == '/' ? "" : snapshot,
+                          *name == '/' ? "" : "/", name);
+    if (length < (int)sizeof(joined) && realpath(joined, path))
+        return 0;
+    return error_set(error, errno ? errno : ENAMETOOLONG, "%s: the snapshot needs it: %s", joined,
+                     strerror(errno));
+}
+
+static int add_overlay(struct overlays *overlays, const json_t *frozen, const char *snapshot,
+                       const char *folder, json_t *config, struct error *error)
+{
+    char path[PATH_MAX];
     struct overlay_below below = {0};
     json_int_t disk = -1, size = 0;
     if (json_unpack((json_t *)frozen, "{s:I, s:s, s:s, s:I}", "disk", &disk, "path", &below.path,
@@ -44,12 +59,13 @@ static int add_overlay(struct overlays *overlays, const json_t *frozen, const ch
         disk < 0 || (size_t)disk >= json_array_size(json_object_get(config, "disks")) ||
         overlays->count == VM_DISKS_MAX)
         return error_set(error, EINVAL, SNAPSHOT_MACHINE ": a disk is wrong");
-    if (access(below.path, R_OK) < 0)
-        return error_set(error, errno, "%s: the snapshot needs it: %s", below.path,
-                         strerror(errno));
+    int result = find_image(snapshot, below.path, path, error);
+    if (result < 0)
+        return result;
+    below.path = path;
     below.size = (uint64_t)size;
     struct overlay_file *overlay = &overlays->files[overlays->count];
-    int result = overlay_create(overlay, (unsigned)disk, &below, folder, error);
+    result = overlay_create(overlay, (unsigned)disk, &below, folder, error);
     if (result < 0)
         return result;
     overlays->count++;
@@ -57,8 +73,9 @@ static int add_overlay(struct overlays *overlays, const json_t *frozen, const ch
     return 0;
 }
 
-static int add_overlays(struct overlays *overlays, const json_t *machine, const char *folder,
-                        json_t *config, struct error *error)
+/* snapshot: its folder; folder: where the overlays go. */
+static int add_overlays(struct overlays *overlays, const json_t *machine, const char *snapshot,
+                        const char *folder, json_t *config, struct error *error)
 {
     size_t index;
     json_t *frozen;
@@ -66,7 +83,7 @@ static int add_overlays(struct overlays *overlays, const json_t *machine, const 
     json_array_foreach(json_object_get(machine, "disks"), index, frozen)
     {
         if (result == 0)
-            result = add_overlay(overlays, frozen, folder, config, error);
+            result = add_overlay(overlays, frozen, snapshot, folder, config, error);
     }
     return result;
 }
@@ -148,10 +165,12 @@ static void own_network(json_t *card, unsigned copy)
     json_object_set_new(card, "settings", json_string(settings));
 }
 
-static void make_clone(json_t *config, unsigned copy)
+static void make_clone(json_t *config, json_t *origin, unsigned copy)
 {
     size_t index;
     json_t *card;
+    if (origin)
+        json_object_set(config, CONFIG_PARENT, origin);
     json_array_foreach(json_object_get(config, "net"), index, card)
     {
         own_network(card, copy);
@@ -179,8 +198,10 @@ int snapshot_restore(struct supervisor *supervisor, const char *folder, unsigned
     if (!machine)
         return -EINVAL;
     json_t *config = json_deep_copy(json_object_get(machine, "config"));
-    int result =
-        add_overlays(&overlays, machine, directory ? directory->path : folder, config, error);
+    int result = add_overlays(&overlays, machine, folder, directory ? directory->path : folder,
+                              config, error);
+    if (copy)
+        make_clone(config, json_object_get(machine, "name"), copy);
     json_decref(machine);
     if (result < 0) {
         for (unsigned i = 0; i < overlays.count; i++)
@@ -188,7 +209,5 @@ int snapshot_restore(struct supervisor *supervisor, const char *folder, unsigned
         json_decref(config);
         return result;
     }
-    if (copy)
-        make_clone(config, copy);
     return boot(supervisor, folder, config, copy, by, done, opaque, error);
 }

@@ -63,8 +63,9 @@ static int write_machine(const struct job *job, struct error *error)
 {
     char path[PATH_MAX + 16];
     snprintf(path, sizeof(path), "%s/" SNAPSHOT_MACHINE, job->folder);
-    json_t *machine =
-        json_pack("{s:O, s:O}", "config", supervisor_config(job->supervisor), "disks", job->frozen);
+    const struct state_directory *directory = supervisor_directory(job->supervisor);
+    json_t *machine = json_pack("{s:s*, s:O, s:O}", "name", directory ? directory->name : NULL,
+                                "config", supervisor_config(job->supervisor), "disks", job->frozen);
     int result = machine && json_dump_file(machine, path, JSON_INDENT(2)) == 0
                      ? 0
                      : error_set(error, EIO, "%s: cannot be written", path);
@@ -108,6 +109,20 @@ static void saved(void *opaque, const json_t *body, const char *why)
 
 /* --- second: its disks are known --- */
 
+/* The path of an image as seen from the snapshot's folder, when both are in the VM's directory. */
+static json_t *path_from_folder(const struct job *job, const char *path)
+{
+    const struct state_directory *directory = supervisor_directory(job->supervisor);
+    size_t length = directory ? strlen(directory->path) : 0;
+    if (!directory || strncmp(path, directory->path, length) || path[length] != '/' ||
+        strncmp(job->folder, directory->path, length) || job->folder[length] != '/')
+        return json_string(path);
+    char up[PATH_MAX] = "";
+    for (const char *slash = job->folder + length; (slash = strchr(slash, '/')); slash++)
+        strncat(up, "../", sizeof(up) - strlen(up) - 1);
+    return json_sprintf("%s%s", up, path + length + 1);
+}
+
 static int add_overlay(struct job *job, unsigned disk, const json_t *info, struct error *error)
 {
     const json_t *config = supervisor_config(job->supervisor);
@@ -127,9 +142,9 @@ static int add_overlay(struct job *job, unsigned disk, const json_t *info, struc
         overlay_create(overlay, disk, &below, directory ? directory->path : job->folder, error);
     if (result == 0)
         result = overlay_open(overlay, &below, error);
-    json_array_append_new(job->frozen,
-                          json_pack("{s:i, s:s, s:s, s:I}", "disk", (int)disk, "path", below.path,
-                                    "format", below.format, "size", (json_int_t)below.size));
+    json_array_append_new(job->frozen, json_pack("{s:i, s:o, s:s, s:I}", "disk", (int)disk, "path",
+                                                 path_from_folder(job, below.path), "format",
+                                                 below.format, "size", (json_int_t)below.size));
     return result;
 }
 

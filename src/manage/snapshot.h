@@ -3,7 +3,10 @@
  * Snapshots of a VM: a folder with what a machine writes (vm/snapshot.h) and with machine.json,
  * which says what the machine was made of and which images its disks were, written by nobody since:
  *
- *   {"config": {...}, "disks": [{"disk": 0, "path": "...", "format": "raw", "size": 1073741824}]}
+ *   {"name": "web", "config": {...},
+ *    "disks": [{"disk": 0, "path": "...", "format": "raw", "size": 1073741824}]}
+ *
+ * Images in the VM's own directory are named relative to the folder: a VM may be renamed.
  */
 #ifndef NACRE_MANAGE_SNAPSHOT_H
 #define NACRE_MANAGE_SNAPSHOT_H

@@ -80,6 +80,22 @@ static int add_devices(struct saver *saver, struct error *error)
     return 0;
 }
 
+static int count_part(void *opaque, const struct snapshot_part *part, struct error *error)
+{
+    *(size_t *)opaque += state_size(part->table);
+    return 0;
+}
+
+/* A screen's memory alone is as large as all the rest many times over: not during the pause. */
+static int reserve(struct saver *saver, struct error *error)
+{
+    size_t bytes = state_size(&snapshot_machine_state) + state_size(&snapshot_memory_state);
+    snapshot_for_each_cpu_part(saver->vm, count_part, &bytes, error);
+    for (struct device *device = saver->vm->bus.devices; device; device = device->next)
+        bytes += state_size(device->state);
+    return state_file_reserve(&saver->state, bytes, STATE_SECTIONS_MAX) < 0 ? no_room(error) : 0;
+}
+
 /* The last one added, so that its bytes stay where they are. */
 static int add_memory(struct saver *saver, struct error *error)
 {
@@ -290,12 +306,15 @@ int vm_save(struct vm *vm, const struct snapshot_request *request,
     int result = check_disks(vm, request->overlays, error);
     if (result < 0)
         return result;
+    saver->state = (struct state_file){0};
+    result = reserve(saver, error);
+    if (result < 0)
+        return result;
     saver->busy = true;
     saver->files = request->files;
     saver->lasting = request->lasting;
     saver->done = done;
     saver->opaque = opaque;
-    saver->state = (struct state_file){0};
     saver->outcome = (struct snapshot_outcome){0};
     saver->prepared = 0;
     saver->started_ns = clock_monotonic_ns();

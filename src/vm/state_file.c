@@ -35,13 +35,18 @@ static bool reserve(struct state_file *file, size_t more)
         return true;
     if (wanted > STATE_FILE_MAX || file->section_count == STATE_SECTIONS_MAX)
         return false;
-    size_t capacity = align_up(wanted * 2, KIB(64));
+    size_t capacity = align_up(wanted, KIB(64));
     uint8_t *bytes = realloc(file->bytes, capacity);
     if (!bytes)
         return false;
     file->bytes = bytes;
     file->capacity = capacity;
     return true;
+}
+
+int state_file_reserve(struct state_file *file, size_t bytes, unsigned sections)
+{
+    return reserve(file, bytes + (size_t)sections * SECTION_HEADER) ? 0 : -ENOMEM;
 }
 
 uint8_t *state_file_add(struct state_file *file, const char *name, const struct state_table *table)

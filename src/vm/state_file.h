@@ -20,7 +20,7 @@
 #include "base/state.h"
 
 #define STATE_FILE_FORMAT  1u
-#define STATE_FILE_MAX     (UINT64_C(16) << 20) /* bytes */
+#define STATE_FILE_MAX     (UINT64_C(64) << 20) /* bytes: a screen's memory is in it */
 #define STATE_SECTIONS_MAX 256
 #define STATE_SECTION_NAME 32
 
@@ -39,6 +39,9 @@ struct state_file {
     struct state_section sections[STATE_SECTIONS_MAX];
 };
 
+/* Makes room for so many bytes of state in so many sections, so that adding them takes no memory.
+ * -ENOMEM. */
+int state_file_reserve(struct state_file *file, size_t bytes, unsigned sections);
 /* Adds a section of state_size(table) bytes, which the caller fills: NULL when there is no memory
  * for it. Valid until the next one is added. */
 uint8_t *state_file_add(struct state_file *file, const char *name, const struct state_table *table);

@@ -3,14 +3,13 @@
 
 import glob
 import os
-import re
 import sys
 import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from harness.machine import ENGINES, Machine, linux_arguments  # noqa: E402
+from harness.machine import ENGINES, Machine, linux_arguments, proportional_megabytes  # noqa: E402
 
 PROMPT = r"nacre:\S+# "
 BOOT_SECONDS = 60
@@ -31,25 +30,6 @@ def processor_nanoseconds(pid):
     return total
 
 
-def resident_megabytes(pid):
-    """(guest memory, everything else): proportional, as pages mapped twice and libraries in use elsewhere count once.
-    Nothing but guest memory is as large and may be written."""
-    guest = other = 0
-    with open(f"/proc/{pid}/smaps") as file:
-        is_guest = False
-        for line in file:
-            if match := re.match(r"([0-9a-f]+)-([0-9a-f]+) (\S+) ", line):
-                size = int(match[2], 16) - int(match[1], 16)
-                is_guest = size >= GUEST_MEGABYTES << 20 and match[3].startswith("rw")
-            elif line.startswith("Pss:"):
-                size = int(line.split()[1]) / 1024
-                if is_guest:
-                    guest += size
-                else:
-                    other += size
-    return guest, other
-
-
 class Footprint(unittest.TestCase):
     def test_idle_machine(self):
         for engine in ENGINES:
@@ -65,7 +45,7 @@ class Footprint(unittest.TestCase):
         time.sleep(IDLE_SECONDS)
         used = processor_nanoseconds(pid) - before
         percent = 100 * used / (time.monotonic_ns() - start)
-        guest, other = resident_megabytes(pid)
+        guest, other = proportional_megabytes(pid, GUEST_MEGABYTES)
         machine.close()
         with self.subTest("processor", engine=engine):
             self.assertGreater(used, 0)

@@ -192,12 +192,19 @@ class NamedSnapshots(unittest.TestCase):
         self.assertEqual(self.on_disk(machine), "origin")
         with open(self.disk, "rb") as file:
             self.assertEqual(file.read(5), b"first")  # nobody has written it since the first snapshot
+        self.assertEqual(self.nacre("delete", "one")[0], 2)
         self.ok("stop", "--force", "one")
-        self.ok("start", "one")  # boots anew, from the disk as it is now
-        self.assertEqual(self.on_disk(self.console("one")), "origin")
-        for name in ("one", "two", "three"):
+        self.assertIn("based on it", self.nacre("delete", "one")[1])
+        for name in ("two", "three"):
             self.ok("stop", "--force", name)
             self.ok("delete", name)
+        self.ok("rename", "one", "renamed")
+        self.ok("start", "renamed")  # boots anew, from the disk as it is now
+        self.assertEqual(self.on_disk(self.console("renamed")), "origin")
+        self.ok("restore", "renamed", "before")
+        self.assertEqual(self.on_disk(self.console("renamed")), "first")
+        self.ok("stop", "--force", "renamed")
+        self.ok("delete", "renamed")
         self.assertEqual(os.listdir(self.state), [])
 
 

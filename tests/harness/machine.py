@@ -122,6 +122,25 @@ class Machine:
                 pass
 
 
+def proportional_megabytes(pid, guest_megabytes):
+    """(guest memory, everything else): pages mapped twice, and libraries and snapshots in use elsewhere, count once.
+    Nothing but guest memory is as large and may be written."""
+    guest = other = 0
+    with open(f"/proc/{pid}/smaps") as file:
+        is_guest = False
+        for line in file:
+            if match := re.match(r"([0-9a-f]+)-([0-9a-f]+) (\S+) ", line):
+                size = int(match[2], 16) - int(match[1], 16)
+                is_guest = size >= guest_megabytes << 20 and match[3].startswith("rw")
+            elif line.startswith("Pss:"):
+                size = int(line.split()[1]) / 1024
+                if is_guest:
+                    guest += size
+                else:
+                    other += size
+    return guest, other
+
+
 def linux_arguments(*more, append="", cpus=1, memory="512M", kernel=KERNEL, initrd=INITRAMFS):
     """`nacre run` for a kernel (the cloud kernel) with the small initramfs and its console on our pipes."""
     return [
