@@ -15,10 +15,12 @@ static int take_machine(struct run_options *options, struct error *error)
     options->vm.cpu_count = machine->cpu_count;
     const struct cpu_model *model = cpu_model_find(machine->model);
     options->vm.model = &options->model;
-    if (model)
-        return cpu_model_fit(model, &options->model, error);
-    return error_set(error, EINVAL, "its CPU model %s is not known here; see nacre run --cpu help",
-                     machine->model);
+    if (!model)
+        return error_set(error, EINVAL,
+                         "its CPU model %s is not known here; see nacre run --cpu help",
+                         machine->model);
+    int result = cpu_model_fit(model, &options->model, error);
+    return result < 0 ? result : cpu_model_restrict(&options->model, &machine->features, error);
 }
 
 int run_restore_open(struct run_options *options, struct error *error)

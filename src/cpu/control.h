@@ -74,6 +74,16 @@ const struct cpu_model *cpu_model_find(const char *name);
  * instructions. -ENOTSUP when the model needs a feature that the host has not.
  */
 int cpu_model_fit(const struct cpu_model *model, struct cpu_model *fitted, struct error *error);
+/* What hosts differ in: the feature bits of a model that are instructions of the host's. */
+#define CPU_HOST_WORDS 4
+struct cpu_host_features {
+    uint32_t words[CPU_HOST_WORDS];
+};
+void cpu_model_host_features(const struct cpu_model *model, struct cpu_host_features *features);
+/* Leaves of a model that fits this host just these: those a saved machine was made with. -ENOTSUP
+ * when it has not all of them. */
+int cpu_model_restrict(struct cpu_model *model, const struct cpu_host_features *features,
+                       struct error *error);
 /* Models by index for --cpu help; NULL past the last. */
 const struct cpu_model *cpu_model_at(unsigned index);
 /* The name of the next feature the model has; starts with *position 0. NULL: no more. */

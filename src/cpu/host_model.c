@@ -22,7 +22,7 @@ struct host_word {
 #define ECX7_AVX512    (ECX7_VBMI | ECX7_VBMI2 | ECX7_VNNI | ECX7_BITALG | ECX7_VPOPCNTDQ)
 #define ECX7_NEEDS_AVX (ECX7_VAES | ECX7_VPCLMULQDQ | ECX7_AVX512)
 
-static const struct host_word words[] = {
+static const struct host_word words[CPU_HOST_WORDS] = {
     {offsetof(struct cpu_model, leaf1_ecx), 1,
      ECX1_SSE3 | ECX1_PCLMULQDQ | ECX1_SSSE3 | ECX1_SSE41 | ECX1_SSE42 | ECX1_MOVBE | ECX1_POPCNT |
          ECX1_AES | ECX1_NEEDS_AVX,
@@ -79,23 +79,49 @@ static void drop_dependents(struct cpu_model *model, uint64_t xcr0)
     }
 }
 
-int cpu_model_fit(const struct cpu_model *model, struct cpu_model *fitted, struct error *error)
+/* The first feature that `wanted` has and `model` has not, or NULL. */
+static const char *missing_feature(const struct cpu_model *model,
+                                   const struct cpu_host_features *wanted)
 {
+    struct cpu_host_features had;
     struct cpu_model missing = {0};
     unsigned position = 0;
+    cpu_model_host_features(model, &had);
+    for (unsigned i = 0; i < ARRAY_SIZE(words); i++)
+        *word_of(&missing, &words[i]) = wanted->words[i] & ~had.words[i];
+    return cpu_model_feature(&missing, &position);
+}
+
+void cpu_model_host_features(const struct cpu_model *model, struct cpu_host_features *features)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(words); i++)
+        features->words[i] =
+            *(const uint32_t *)((const uint8_t *)model + words[i].offset) & words[i].native;
+}
+
+int cpu_model_fit(const struct cpu_model *model, struct cpu_model *fitted, struct error *error)
+{
+    struct cpu_host_features wanted;
     *fitted = *model;
     for (unsigned i = 0; i < ARRAY_SIZE(words); i++)
         *word_of(fitted, &words[i]) &= host_query(&words[i]) | ~words[i].native;
     drop_dependents(fitted, host_xcr0());
-    if (model->optional)
-        return 0;
-    for (unsigned i = 0; i < ARRAY_SIZE(words); i++) {
-        uint32_t wanted = *(const uint32_t *)((const uint8_t *)model + words[i].offset);
-        *word_of(&missing, &words[i]) = wanted & ~*word_of(fitted, &words[i]);
-    }
-    const char *name = cpu_model_feature(&missing, &position);
+    cpu_model_host_features(model, &wanted);
+    const char *name = model->optional ? NULL : missing_feature(fitted, &wanted);
     if (!name)
         return 0;
     return error_set(error, ENOTSUP, "--cpu %s: this host lacks %s; --cpu host takes what it has",
                      model->name, name);
+}
+
+int cpu_model_restrict(struct cpu_model *model, const struct cpu_host_features *features,
+                       struct error *error)
+{
+    const char *name = missing_feature(model, features);
+    if (name)
+        return error_set(error, ENOTSUP, "its processors have %s, which this host lacks", name);
+    for (unsigned i = 0; i < ARRAY_SIZE(words); i++)
+        *word_of(model, &words[i]) &= features->words[i] | ~words[i].native;
+    drop_dependents(model, ~UINT64_C(0));
+    return 0;
 }

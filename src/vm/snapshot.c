@@ -26,6 +26,7 @@ static const struct state_field machine_fields[] = {
     STATE_FIELD(struct snapshot_machine, memory_size),
     STATE_FIELD(struct snapshot_machine, cpu_count),
     STATE_BLOB(struct snapshot_machine, model),
+    STATE_ARRAY(struct snapshot_machine, features.words),
     STATE_FIELD(struct snapshot_machine, clock_ns),
 };
 const struct state_table snapshot_machine_state = STATE_TABLE("machine", 1, machine_fields);

@@ -12,6 +12,7 @@
 #define NACRE_VM_SNAPSHOT_H
 
 #include "base/state.h"
+#include "cpu/control.h"
 #include "disk/block.h"
 #include "memory/memory.h"
 #include "vm/vm.h"
@@ -23,7 +24,8 @@
 struct snapshot_machine {
     uint64_t memory_size; /* bytes */
     uint32_t cpu_count;
-    char model[32];    /* of the processors */
+    char model[32]; /* of the processors */
+    struct cpu_host_features features;
     uint64_t clock_ns; /* that the guest's clocks have run */
 };
 

@@ -58,6 +58,7 @@ static int add_machine(struct saver *saver, struct error *error)
         .clock_ns = clock_monotonic_ns() - saver->vm->group.tsc_origin_ns,
     };
     snprintf(machine.model, sizeof(machine.model), "%s", config->model->name);
+    cpu_model_host_features(config->model, &machine.features);
     const struct snapshot_part part = {SECTION_MACHINE, &snapshot_machine_state, &machine};
     return add_part(&saver->state, &part, error);
 }

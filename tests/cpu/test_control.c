@@ -229,6 +229,16 @@ static void test_models_on_this_host(void **state)
     bool has_v4 = host.xcr0_supported & XSTATE_AVX512;
     assert_int_equal(cpu_model_fit(cpu_model_find("x86-64-v4"), &fitted, &error),
                      has_v4 ? 0 : -ENOTSUP);
+    /* A machine that was saved elsewhere: it keeps what it had, or cannot go on here. */
+    struct cpu_host_features features;
+    cpu_model_host_features(cpu_model_find("x86-64-v2"), &features);
+    fitted = host;
+    assert_int_equal(cpu_model_restrict(&fitted, &features, &error), 0);
+    assert_int_equal(fitted.leaf1_ecx, cpu_model_find("x86-64-v2")->leaf1_ecx);
+    assert_int_equal(fitted.xcr0_supported, XSTATE_X87 | XSTATE_SSE | XSTATE_PKRU);
+    cpu_model_host_features(cpu_model_find("x86-64-v4"), &features);
+    assert_int_equal(cpu_model_restrict(&fitted, &features, &error), -ENOTSUP);
+    assert_non_null(strstr(error.message, "fma"));
     /* This one has nothing that is the host's. */
     const struct cpu_model *first = cpu_model_find("x86-64-v1");
     assert_int_equal(cpu_model_fit(first, &fitted, &error), 0);
