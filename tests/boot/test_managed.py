@@ -15,6 +15,7 @@ FOLDER = os.path.join(CACHE, "cloud")
 SSH_SECONDS = 240
 USER_DATA = """#cloud-config
 hostname: day
+manage_etc_hosts: true
 users:
   - name: ada
     shell: /bin/bash
