@@ -48,6 +48,7 @@ void api_vm_delete(struct api_call *call);
 void api_vm_info(struct api_call *call);
 void api_vm_boot(struct api_call *call);
 void api_vm_shutdown(struct api_call *call);
+void api_vm_add_disk(struct api_call *call);
 void api_events(struct api_call *call);
 void api_metrics(struct api_call *call);
 void api_vm_screenshot(struct api_call *call);

@@ -25,6 +25,8 @@ const struct endpoint api_endpoints[] = {
     {"PUT", "vm.snapshot", true, MACHINE, api_vm_snapshot, VM_NONE, NULL},
     {"PUT", "vm.restore", true, NONE | CREATED | SHUTDOWN, api_vm_restore, VM_NONE, NULL},
     {"PUT", "vm.power-button", false, RUNNING, NULL, VM_NONE, "power-button"},
+    {"PUT", "vm.add-disk", true, MACHINE, api_vm_add_disk, VM_NONE, NULL},
+    {"PUT", "vm.remove-device", true, MACHINE, NULL, VM_NONE, NULL},
     {"GET", "vm.counters", false, MACHINE, NULL, VM_NONE, NULL},
     {"GET", "events", false, ALWAYS, api_events, VM_NONE, NULL},
     {"GET", "/metrics", false, ALWAYS, api_metrics, VM_NONE, NULL},

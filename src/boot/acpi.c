@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "boot/acpi.h"
 
+#include "boot/acpi_slots.h"
 #include "boot/acpi_tables.h"
 #include "boot/aml.h"
 
@@ -122,6 +123,7 @@ static void add_pci(struct aml *aml, const struct acpi_config *config)
     aml_memory_range64(aml, config->pci_high_first, config->pci_high_last);
     aml_end_resources(aml, resources);
     add_pci_interrupts(aml, config);
+    acpi_add_slots(aml, config);
     aml_end(aml, device);
 }
 
@@ -210,12 +212,15 @@ static void add_generation(struct aml *aml, const struct acpi_config *config)
     aml_end(aml, device);
 }
 
-/* What the guest does on general event 0, which is an edge. ACPI 6.4 §5.6.4.1 */
+/* What the guest does on general events 0 and 1, which are edges. ACPI 6.4 §5.6.4.1 */
 static void add_general_events(struct aml *aml)
 {
     size_t scope = aml_begin_scope(aml, "\\_GPE");
     size_t method = aml_begin_method(aml, "_E00", 0);
     aml_notify(aml, "_SB_", GENERATION_DEVICE, GENERATION_CHANGED);
+    aml_end(aml, method);
+    method = aml_begin_method(aml, "_E01", 0);
+    aml_call(aml, "_SB_", "PCI0", ACPI_SLOTS_METHOD);
     aml_end(aml, method);
     aml_end(aml, scope);
 }

@@ -17,6 +17,7 @@ struct acpi_config {
     uint64_t ioapic_address;
     uint64_t apic_address;
     uint64_t generation_address; /* of the VM generation id; general event 0 says that it changed */
+    uint16_t slots_port;         /* of the PCI slots' registers, which general event 1 is about */
     uint64_t hpet_address;       /* 0: none */
     uint32_t hpet_id;            /* low half of its capabilities register */
     uint32_t pci_first, pci_last; /* MMIO window below 4 GiB */

@@ -16,9 +16,13 @@ enum {
     OP_PACKAGE = 0x12,
     OP_METHOD = 0x14,
     OP_EXTENDED = 0x5b,
+    OP_LOCAL_0 = 0x60,
     OP_ARGUMENT_0 = 0x68,
     OP_STORE = 0x70,
     OP_DEVICE = 0x82,
+    OP_AND = 0x7b,
+    OP_REGION = 0x80, /* this and the next: behind OP_EXTENDED */
+    OP_FIELD = 0x81,
     OP_NOTIFY = 0x86,
     OP_IF = 0xa0,
     OP_RETURN = 0xa4,
@@ -124,6 +128,78 @@ void aml_notify(struct aml *aml, const char *scope, const char *device, unsigned
     put(aml, scope, 4);
     put(aml, device, 4);
     aml_integer(aml, value);
+}
+
+void aml_notify_near(struct aml *aml, const char *device, unsigned value)
+{
+    put_byte(aml, OP_NOTIFY);
+    put(aml, device, 4);
+    aml_integer(aml, value);
+}
+
+#define MANY_NAMES 0x2f /* a byte says of how many the path consists */
+
+void aml_call(struct aml *aml, const char *a, const char *b, const char *method)
+{
+    put_byte(aml, '\\');
+    put_byte(aml, MANY_NAMES);
+    put_byte(aml, 3);
+    put(aml, a, 4);
+    put(aml, b, 4);
+    put(aml, method, 4);
+}
+
+void aml_store_local(struct aml *aml, const char *name)
+{
+    put_byte(aml, OP_STORE);
+    put(aml, name, 4);
+    put_byte(aml, OP_LOCAL_0);
+}
+
+void aml_store_integer(struct aml *aml, uint64_t value, const char *name)
+{
+    put_byte(aml, OP_STORE);
+    aml_integer(aml, value);
+    put(aml, name, 4);
+}
+
+size_t aml_begin_if_local(struct aml *aml, uint64_t mask)
+{
+    put_byte(aml, OP_IF);
+    size_t begin = aml->length;
+    put_byte(aml, OP_AND);
+    put_byte(aml, OP_LOCAL_0);
+    aml_integer(aml, mask);
+    put_byte(aml, 0); /* the result is kept nowhere */
+    return begin;
+}
+
+#define REGION_PORTS  1
+#define FIELD_DWORDS  3 /* accesses of 32 bits; no lock; what is not written stays */
+#define FIELD_BITS_32 32
+
+void aml_port_region(struct aml *aml, const char *name, uint16_t port, unsigned length)
+{
+    put_byte(aml, OP_EXTENDED);
+    put_byte(aml, OP_REGION);
+    put(aml, name, 4);
+    put_byte(aml, REGION_PORTS);
+    aml_integer(aml, port);
+    aml_integer(aml, length);
+}
+
+void aml_fields32(struct aml *aml, const char *region, const char *const *names, unsigned count)
+{
+    put_byte(aml, OP_EXTENDED);
+    put_byte(aml, OP_FIELD);
+    size_t begin = aml->length;
+    put(aml, region, 4);
+    put_byte(aml, FIELD_DWORDS);
+    for (unsigned i = 0; i < count; i++) {
+        put(aml, names[i], 4);
+        put_byte(aml, FIELD_BITS_32);
+    }
+    aml_end(aml, begin);
 }
 
 void aml_return(struct aml *aml, const char *name)

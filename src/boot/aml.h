@@ -32,6 +32,19 @@ void aml_return(struct aml *aml, const char *name);
 /* Tells the driver of \scope.device that `value` has happened to it. */
 void aml_notify(struct aml *aml, const char *scope, const char *device, unsigned value);
 
+/* The same of a device in reach of its bare name. */
+void aml_notify_near(struct aml *aml, const char *device, unsigned value);
+/* Calls \\a.b.method. */
+void aml_call(struct aml *aml, const char *a, const char *b, const char *method);
+/* In a method: puts a name's value into its first local variable; a number into a name. */
+void aml_store_local(struct aml *aml, const char *name);
+void aml_store_integer(struct aml *aml, uint64_t value, const char *name);
+/* What is inside happens when the first local variable has a bit of the mask. */
+size_t aml_begin_if_local(struct aml *aml, uint64_t mask);
+/* I/O ports as a region, and 32-bit fields in it, one behind the other. */
+void aml_port_region(struct aml *aml, const char *name, uint16_t port, unsigned length);
+void aml_fields32(struct aml *aml, const char *region, const char *const *names, unsigned count);
+
 /* Name(name, ...): the value follows with one of the next functions. */
 void aml_name(struct aml *aml, const char *name);
 void aml_integer(struct aml *aml, uint64_t value);

@@ -198,12 +198,17 @@ static const struct bus_ops data_ops = {data_read, data_write};
 
 /* --- devices --- */
 
-static int find_slot(const struct pci_bus *bus)
+int pci_free_slot(const struct pci_bus *bus)
 {
     for (int slot = 0; slot < PCI_SLOT_COUNT; slot++)
         if (!bus->devices[slot][0])
             return slot;
     return -1;
+}
+
+struct pci_device *pci_device_at(const struct pci_bus *bus, unsigned slot)
+{
+    return slot < PCI_SLOT_COUNT ? bus->devices[slot][0] : NULL;
 }
 
 static void fill_header(struct pci_device *device, const struct pci_identity *identity)
@@ -225,7 +230,7 @@ int pci_add_device(struct pci_bus *bus, struct pci_device *device,
                    const struct pci_identity *identity, int slot, int function, struct error *error)
 {
     if (slot < 0)
-        slot = find_slot(bus);
+        slot = pci_free_slot(bus);
     if (slot < 0 || slot >= PCI_SLOT_COUNT || bus->devices[slot][function])
         return error_set(error, ENOSPC, "PCI: no free slot for %s", device->device.name);
     device->bus = bus;

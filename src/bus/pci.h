@@ -80,6 +80,9 @@ struct pci_bus *pci_bus_create(struct bus *bus, struct error *error);
 int pci_add_device(struct pci_bus *bus, struct pci_device *device,
                    const struct pci_identity *identity, int slot, int function,
                    struct error *error);
+/* The next free slot; -1: none. The device in a slot; NULL: none. */
+int pci_free_slot(const struct pci_bus *bus);
+struct pci_device *pci_device_at(const struct pci_bus *bus, unsigned slot);
 void pci_remove_device(struct pci_device *device);
 
 /* Declares BAR `index` of `size` bytes (a power of two); its accesses come to ops with opaque. */

@@ -69,6 +69,8 @@ extern const struct command command_log;
 extern const struct command command_prune;
 extern const struct command command_ssh;
 extern const struct command command_exec;
+extern const struct command command_attach;
+extern const struct command command_detach;
 extern const struct command command_vmm;
 extern const struct command command_doctor;
 extern const struct command command_completion;

@@ -18,6 +18,8 @@ const struct command *const commands[] = {
     &command_screenshot,
     &command_type,
     &command_key,
+    &command_attach,
+    &command_detach,
     &command_console,
     &command_ssh,
     &command_exec,

@@ -303,8 +303,10 @@ static int set_control(void *target, const char *text, struct error *error)
     int result = number_parse("control", text, STDERR_FILENO + 1, INT16_MAX, &number, error);
     if (result == 0 && fcntl((int)number, F_SETFD, FD_CLOEXEC) < 0)
         result = error_set(error, EINVAL, "--control %s: %s", text, strerror(errno));
-    if (result == 0)
+    if (result == 0) {
         ((struct run_options *)target)->control = (int)number;
+        ((struct run_options *)target)->vm.can_attach = true;
+    }
     ((struct run_options *)target)->vm.can_save = true;
     return result;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/control.h"
 
+#include "vm/attach.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,6 +95,7 @@ struct control *control_create(int end, struct loop *loop, void (*lost)(void *op
 int control_connect(struct control *control, struct vm *vm, struct error *error)
 {
     control->vm = vm;
+    vm_on_detached(vm, control_detached, control);
     control->watch = loop_watch_add(control->loop, control->end, EPOLLIN, ready, control, error);
     return control->watch ? 0 : -EIO;
 }

@@ -38,6 +38,10 @@ extern const struct control_operation control_operations[];
 
 /* Operations with a file of their own. */
 int control_counters(struct control_call *call, struct error *error);
+int control_add_disk(struct control_call *call, struct error *error);
+int control_remove_device(struct control_call *call, struct error *error);
+/* For vm_on_detached(). */
+void control_detached(void *control, const char *id);
 
 /* Before any thread is made: libjansson opens /dev/urandom at its first use. lost: the supervisor
  * has gone. NULL with *error. */

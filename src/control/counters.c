@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vm.counters: what vcpus, engines and disks have counted, an object a device. */
 #include "control/control.h"
+#include "vm/attach.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -65,7 +66,7 @@ static void add_disks(const struct vm *vm, json_t *counters)
         [BLOCK_DISCARD] = {"discard_ops", "discard_bytes"},
         [BLOCK_WRITE_ZEROES] = {"write_zeroes_ops", "write_zeroes_bytes"},
     };
-    for (unsigned i = 0; i < VM_DISKS_MAX; i++) {
+    for (unsigned i = 0; i < VM_DISKS_MAX + VM_ATTACH_MAX; i++) {
         const struct block_counters *disk = vm_disk_counters(vm, i);
         char name[16];
         if (!disk)

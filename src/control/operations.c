@@ -45,5 +45,7 @@ const struct control_operation control_operations[] = {
     {"vm.key", screen_operation_key},
     {"vm.snapshot", control_snapshot},
     {"disks", control_disks},
+    {"vm.add-disk", control_add_disk},
+    {"vm.remove-device", control_remove_device},
     {0},
 };

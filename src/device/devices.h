@@ -25,9 +25,21 @@ int acpi_power_create(struct bus *bus, struct error *error);
 void acpi_power_button(struct bus *bus);
 
 /* General-purpose events: what the DSDT's \_GPE says happens on each. */
-enum acpi_event { ACPI_EVENT_GENERATION };
+enum acpi_event { ACPI_EVENT_GENERATION, ACPI_EVENT_SLOTS };
 /* Any thread. */
 void acpi_general_event(struct bus *bus, enum acpi_event event);
+
+/* PCI devices that come and go. */
+#define PCI_SLOTS_PORT 0xae00
+#define PCI_SLOTS_SIZE 12
+struct pci_slots;
+/* NULL with *error. */
+struct pci_slots *pci_slots_create(struct bus *bus, struct error *error);
+/* released: the guest has let go of these slots, a bit each; on a vcpu's thread. */
+void pci_slots_bind(struct pci_slots *slots, void (*released)(void *opaque, uint32_t slots),
+                    void *opaque);
+/* Tells the guest: a device is there, or the one that is there shall go. */
+void pci_slots_announce(struct pci_slots *slots, unsigned slot, bool filled);
 
 /* The VM generation id. */
 #define GENERATION_ADDRESS UINT64_C(0xfeda0000)

@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static void finished(void *opaque, struct block_request *request)
+void disk_finished(void *opaque, struct block_request *request)
 {
     struct disk *disk = opaque;
     disk->in_flight--;
@@ -23,7 +23,7 @@ static void uring_finished(void *opaque, struct block_request *request)
     struct disk *disk = opaque;
     if (disk->image->ops->release)
         disk->image->ops->release(disk->image, request);
-    finished(disk, request);
+    disk_finished(disk, request);
 }
 
 static bool fits_uring(const struct disk *disk, const struct block_request *request)
@@ -42,7 +42,7 @@ static bool fits_uring(const struct disk *disk, const struct block_request *requ
     }
 }
 
-static void disk_submit(struct block *block, struct block_request *request)
+void disk_submit(struct block *block, struct block_request *request)
 {
     struct disk *disk = (struct disk *)block;
     uint64_t offset;
@@ -53,14 +53,14 @@ static void disk_submit(struct block *block, struct block_request *request)
         pool_submit(disk->pool, request);
 }
 
-static void disk_kick(struct block *block)
+void disk_kick(struct block *block)
 {
     struct disk *disk = (struct disk *)block;
     if (disk->uring)
         uring_kick(disk->uring);
 }
 
-static void disk_drain(struct block *block)
+void disk_drain(struct block *block)
 {
     struct disk *disk = (struct disk *)block;
     while (disk->in_flight) {
@@ -74,19 +74,20 @@ static void closed(struct block_request *request, int result)
 {
 }
 
-static void disk_close(struct block *block)
+void disk_close(struct block *block)
 {
     struct disk *disk = (struct disk *)block;
     struct block_request finish = {.operation = BLOCK_FINISH, .done = closed};
     /* On a thread of the pool: this one may be forbidden to touch files. */
-    if (disk->pool)
+    if (disk->pool && disk->image)
         disk_submit(block, &finish);
     overlay_forget(block);
     if (disk->uring)
         uring_destroy(disk->uring);
     if (disk->pool)
         pool_destroy(disk->pool);
-    image_close(disk->image);
+    if (disk->image)
+        image_close(disk->image);
     free(disk);
 }
 
@@ -114,7 +115,8 @@ static int start_io(struct disk *disk, const struct block_options *options, stru
      * (docs/decisions/disk-io.md). */
     disk->ring_must = must;
     disk->ring_writes = must || disk->image->file->is_device;
-    disk->pool = pool_create(disk->image, options->guard, loop, finished, disk, error);
+    disk->pool =
+        pool_create(disk->image, POOL_THREADS, options->guard, loop, disk_finished, disk, error);
     return disk->pool ? 0 : -error->code;
 }
 

@@ -21,6 +21,13 @@ struct disk {
     struct overlay *overlay; /* prepared, or being so; NULL: none */
 };
 
+/* block.c: operations of the same names; what a pool calls. */
+void disk_submit(struct block *block, struct block_request *request);
+void disk_kick(struct block *block);
+void disk_drain(struct block *block);
+void disk_close(struct block *block);
+void disk_finished(void *opaque, struct block_request *request);
+
 /* overlay.c: operations of the same names. */
 void overlay_prepare(struct block *block, const struct block_overlay *overlay,
                      void (*done)(void *opaque, int result), void *opaque);

@@ -54,8 +54,12 @@ static int find_by_suffix(struct file *file, struct error *error)
 struct image *image_open(const struct block_options *options, struct error *error)
 {
     struct file *file = file_open(options, error);
-    if (!file)
-        return NULL;
+    return file ? image_open_file(file, options, error) : NULL;
+}
+
+struct image *image_open_file(struct file *file, const struct block_options *options,
+                              struct error *error)
+{
     int index = options->format ? find_by_name(options->format, error, options->path)
                                 : find_by_suffix(file, error);
     if (index < 0) {

@@ -38,6 +38,11 @@ struct image {
 /* Opens the image and what it is based on. Messages begin with the path. NULL with *error. */
 struct image *image_open(const struct block_options *options, struct error *error);
 
+/* The same in a file that is open, which is taken over. */
+struct image *image_open_file(struct file *file, const struct block_options *options,
+                              struct error *error);
+#define IMAGE_DEPTH_MAX 32 /* images in a chain */
+
 static inline int image_execute(struct image *image, const struct block_request *request)
 {
     return image->ops->execute(image, request);

@@ -16,8 +16,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define THREADS 8 /* an idle one costs a stack that was never touched */
-
 struct pool {
     struct image *image;
     const struct thread_guard *guard;
@@ -29,7 +27,7 @@ struct pool {
     unsigned busy; /* requests waiting or being carried out */
     bool closing;
     unsigned thread_count;
-    pthread_t threads[THREADS];
+    pthread_t threads[POOL_THREADS];
     int wake_fd;
     struct loop_watch *watch;
 };
@@ -122,15 +120,16 @@ void pool_destroy(struct pool *pool)
     free(pool);
 }
 
-struct pool *pool_create(struct image *image, const struct thread_guard *guard, struct loop *loop,
-
+struct pool *pool_create(struct image *image, unsigned threads, const struct thread_guard *guard,
+                         struct loop *loop,
                          void (*finished)(void *opaque, struct block_request *request),
                          void *opaque, struct error *error)
 {
+    const char *path = image ? image->file->path : "a disk to be attached";
     struct pool *pool = calloc(1, sizeof(*pool));
     int wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (!pool || wake_fd < 0) {
-        error_set(error, errno, "%s: %s", image->file->path, strerror(errno));
+        error_set(error, errno, "%s: %s", path, strerror(errno));
         free(pool);
         return NULL;
     }
@@ -140,11 +139,11 @@ struct pool *pool_create(struct image *image, const struct thread_guard *guard, 
     pthread_cond_init(&pool->work, NULL);
     pthread_cond_init(&pool->idle, NULL);
     pool->watch = loop_watch_add(loop, wake_fd, EPOLLIN, ready, pool, error);
-    while (pool->watch && pool->thread_count < THREADS &&
+    while (pool->watch && pool->thread_count < threads &&
            pthread_create(&pool->threads[pool->thread_count], NULL, worker, pool) == 0)
         pool->thread_count++;
     if (pool->watch && !pool->thread_count)
-        error_set(error, EAGAIN, "%s: cannot start a thread for its I/O", image->file->path);
+        error_set(error, EAGAIN, "%s: cannot start a thread for its I/O", path);
     if (!pool->thread_count) {
         pool_destroy(pool);
         return NULL;

@@ -7,9 +7,12 @@
 
 struct pool;
 
-/* finished: on the loop's thread, for each request. NULL with *error. */
-struct pool *pool_create(struct image *image, const struct thread_guard *guard, struct loop *loop,
+#define POOL_THREADS 8 /* at most; an idle one costs a stack that was never touched */
 
+/* image may be NULL until pool_set_image(). finished: on the loop's thread, for each request. NULL
+ * with *error. */
+struct pool *pool_create(struct image *image, unsigned threads, const struct thread_guard *guard,
+                         struct loop *loop,
                          void (*finished)(void *opaque, struct block_request *request),
                          void *opaque, struct error *error);
 void pool_submit(struct pool *pool, struct block_request *request);

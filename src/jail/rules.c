@@ -72,7 +72,7 @@ const struct jail_rule jail_rules[] = {
     {CALL(epoll_ctl), LOOP | NET | VIEW,
      "back ends that stop listening, and sockets that come and go"},
     {CALL(read), LOOP | NET | VIEW, "event and timer descriptors, signals, the terminal, clients"},
-    {CALL(close), LOOP | NET | VIEW, "back ends at the end, and sockets that come and go"},
+    {CALL(close), LOOP | DISK | NET | VIEW, "back ends at the end, and sockets that come and go"},
     {CALL(poll), LOOP, "may the terminal take more?"},
     {CALL(ioctl), LOOP, "the terminal's size", .argument_count = 1,
      ARGUMENTS(EQUAL(1, TIOCGWINSZ))},

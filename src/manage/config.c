@@ -176,6 +176,20 @@ void config_move_disks(json_t *config, const char *from, const char *to)
     }
 }
 
+void config_remove_disk(json_t *config, const char *id)
+{
+    json_t *disks = json_object_get(config, lists[0].array), *disk;
+    size_t index;
+    json_array_foreach(disks, index, disk)
+    {
+        const char *name = json_string_value(json_object_get(disk, "id"));
+        if (name && !strcmp(name, id)) {
+            json_array_remove(disks, index);
+            return;
+        }
+    }
+}
+
 void config_complete(json_t *config)
 {
     json_t *cpus = member(config, "cpus", json_object);

@@ -46,6 +46,9 @@ int config_add_own_disk(json_t *config, const char *path, const char *origin, st
 /* Disks below one folder are below another now. */
 void config_move_disks(json_t *config, const char *from, const char *to);
 
+/* The disk of this id is no part of it any more. */
+void config_remove_disk(json_t *config, const char *id);
+
 /* Adds the options of `nacre run` that make this machine. -EINVAL with *error: which field is
  * wrong. */
 int config_arguments(const json_t *config, struct arguments *arguments, struct error *error);

@@ -100,6 +100,9 @@ static void wake(struct supervisor *supervisor, const char *why)
 static void machine_happened(void *opaque, const char *event, const json_t *properties)
 {
     struct supervisor *supervisor = opaque;
+    const char *id = json_string_value(json_object_get(properties, "id"));
+    if (id && !strcmp(event, "device-removed"))
+        config_remove_disk(supervisor->config, id);
     supervisor_event(supervisor, event, (json_t *)properties, NULL);
     if (strcmp(event, "booted") || !supervisor->booting)
         return;
@@ -246,6 +249,16 @@ void supervisor_end(struct supervisor *supervisor, const char *by)
         stop_machine(supervisor);
     else
         loop_stop(supervisor->loop);
+}
+
+void supervisor_add_disk(struct supervisor *supervisor, json_t *disk)
+{
+    json_t *disks = json_object_get(supervisor->config, "disks");
+    if (!disks) {
+        disks = json_array();
+        json_object_set_new(supervisor->config, "disks", disks);
+    }
+    json_array_append(disks, disk);
 }
 
 int supervisor_ask(struct supervisor *supervisor, const char *operation, json_t *body,

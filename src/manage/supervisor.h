@@ -72,6 +72,9 @@ int supervisor_exit_code(const struct supervisor *supervisor);
 int supervisor_ask(struct supervisor *supervisor, const char *operation, json_t *body,
                    const int *fds, unsigned fd_count, supervisor_done *done, void *opaque,
                    struct error *error);
+/* A disk has come to the machine; it goes with the event "device-removed". The entry stays the
+ * caller's. */
+void supervisor_add_disk(struct supervisor *supervisor, json_t *disk);
 /* What an operation has led to. */
 void supervisor_set_state(struct supervisor *supervisor, enum vm_state state);
 /* Each event is told from now on: a JSON object and a line feed. One can listen; NULL: nobody. */

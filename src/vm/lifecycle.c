@@ -125,6 +125,17 @@ void vm_resume(struct vm *vm)
     vm->paused = false;
 }
 
+void vm_hold(struct vm *vm)
+{
+    vcpu_threads_pause(&vm->threads);
+}
+
+void vm_let_go(struct vm *vm)
+{
+    if (!vm->paused && vm->end == VM_END_NONE)
+        vcpu_threads_resume(&vm->threads);
+}
+
 int vm_reset(struct vm *vm, struct error *error)
 {
     vcpu_threads_pause(&vm->threads);

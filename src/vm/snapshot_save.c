@@ -304,6 +304,8 @@ int vm_save(struct vm *vm, const struct snapshot_request *request,
         return error_set(error, EBUSY, "snapshot: the one before is still being written");
     if (about_to_end(vm))
         return error_set(error, EBUSY, "snapshot: the machine is about to end or to reset");
+    if (vm->attacher && !attacher_is_empty(vm->attacher))
+        return error_set(error, EBUSY, "snapshot: a disk was attached; nacre detach comes first");
     int result = check_disks(vm, request->overlays, error);
     if (result < 0)
         return result;

@@ -151,6 +151,8 @@ static int build(struct vm *vm, struct error *error)
         result = vm_devices_create(&vm->devices, &vm->config, &vm->bus, error);
     if (result == 0 && vm->config.test_device)
         result = create_test_device(vm, error);
+    if (result == 0 && vm->config.can_attach)
+        result = attacher_create(vm, error);
     if (result == 0 && vm->config.firmware.image)
         result = vm_firmware_create(&vm->config, &vm->variables, &vm->bus, vm->devices.pci, error);
     if (result < 0)
@@ -191,12 +193,14 @@ void vm_destroy(struct vm *vm)
     vcpu_threads_destroy(&vm->threads);
     /* What is in flight comes back to the devices while they are there. */
     vm_devices_drain(&vm->devices);
+    attacher_drain(vm->attacher);
     saver_destroy(vm->saver);
     if (vm->bus_ready)
         bus_destroy(&vm->bus);
     for (unsigned i = 0; i < vm->group.count; i++)
         vcpu_destroy(vm->group.vcpus[i]);
     vm_devices_close(&vm->devices);
+    attacher_destroy(vm->attacher);
     memory_destroy(vm->memory);
     boot_files_close(&vm->files);
     firmware_variables_close(&vm->variables);
@@ -216,8 +220,9 @@ void vm_press_power(struct vm *vm)
 
 const struct block_counters *vm_disk_counters(const struct vm *vm, unsigned index)
 {
-    const struct block *block = index < VM_DISKS_MAX ? vm->devices.blocks[index] : NULL;
-    return block ? &block->counters : NULL;
+    if (index >= VM_DISKS_MAX)
+        return vm->attacher ? attacher_counters(vm->attacher, index - VM_DISKS_MAX) : NULL;
+    return vm->devices.blocks[index] ? &vm->devices.blocks[index]->counters : NULL;
 }
 
 void vm_print_stats(struct vm *vm, FILE *stream)

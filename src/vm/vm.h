@@ -40,6 +40,7 @@ struct vm_config {
     bool no_reboot;                   /* a guest reboot ends the VM */
     struct snapshot *restore;         /* goes on from there instead of booting; NULL: boots */
     bool clone;                       /* of what is restored: a machine beside it */
+    bool can_attach;                  /* disks may come: attach.h */
     bool can_save;                    /* vm_save() may be called: the jail allows it */
     bool no_hpet;                     /* leave out the HPET and its ACPI table */
     struct console *serial;           /* COM1's other end; NULL: nobody there. Outlives the VM */

@@ -140,7 +140,8 @@ int vm_devices_create(struct vm_devices *devices, const struct vm_config *config
         result = create_debug_port(config->debug_console, bus, error);
     if (result < 0)
         return result;
-    devices->pci = pci_bus_create(bus, error);
+    devices->slots = pci_slots_create(bus, error);
+    devices->pci = devices->slots ? pci_bus_create(bus, error) : NULL;
     if (!devices->pci)
         return -ENOMEM;
     result = bridges_create(devices->pci, error);

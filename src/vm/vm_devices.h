@@ -14,6 +14,7 @@
 
 struct vm_devices {
     struct pci_bus *pci;
+    struct pci_slots *slots;
     struct file_view vga_bios;
     struct block *blocks[VM_BLOCKS_MAX];
     struct net_options net_options[VM_NETS_MAX];

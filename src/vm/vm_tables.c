@@ -28,6 +28,7 @@ struct acpi_tables *vm_acpi_tables(const struct vm_config *config, const struct 
         .hpet_id = HPET_ID,
         .apic_address = APIC_DEFAULT_ADDRESS,
         .generation_address = GENERATION_ADDRESS,
+        .slots_port = PCI_SLOTS_PORT,
         .pci_first = pci_window_start(config, memory),
         .pci_last = (uint32_t)PCI_MMIO_END - 1,
         .pci_high_first = align_up(MEMORY_HIGH_START + memory->high_size, GIB(1)),

@@ -127,6 +127,7 @@ static void create_devices(struct machine *machine)
                      pit_create(bus, lines[HPET_LEGACY_PIT], &error) == 0 &&
                      rtc_create(bus, lines[HPET_LEGACY_RTC], &error) == 0,
                  &error);
+    fuzz_require(pci_slots_create(bus, &error) != NULL, &error);
     machine->serial = serial_create(bus, &config, &error);
     machine->pci = pci_bus_create(bus, &error);
     fuzz_require(machine->serial && machine->pci && bridges_create(machine->pci, &error) == 0,

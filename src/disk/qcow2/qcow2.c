@@ -13,7 +13,6 @@
 #define L2_CACHE      MIB(2) /* of the image that is written; 16 GiB of disk in clusters of 64 KiB */
 #define BACKING_CACHE KIB(256)
 #define COUNTS_CACHE  KIB(256)
-#define DEPTH_MAX     32 /* images in a chain */
 
 static int qcow2_flush(struct qcow2 *qcow2)
 {
@@ -195,11 +194,11 @@ static int open_backing(struct qcow2 *qcow2, const struct block_options *options
     struct block_options backing = *options;
     if (!header->backing[0] || options->no_backing)
         return 0;
-    if (options->depth >= DEPTH_MAX)
+    if (options->depth >= IMAGE_DEPTH_MAX)
         return error_set(error, ELOOP,
                          "%s: is the end of a chain of more than %d backing images; does it go "
                          "round in a circle?",
-                         options->path, DEPTH_MAX);
+                         options->path, IMAGE_DEPTH_MAX);
     int result = backing_path(options->path, header->backing, path, error);
     if (result < 0)
         return result;
