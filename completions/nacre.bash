@@ -3,7 +3,7 @@ _nacre()
 {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} words= files=
     if [ "$COMP_CWORD" = 1 ]; then
-        words='run create start stop pause resume reset set show screenshot type key console ssh exec list log rename delete prune snapshot restore clone vmm image network doctor completion manual --help --version'
+        words='run create start stop pause resume reset set show screenshot type key attach detach console ssh exec list log rename delete prune snapshot restore clone vmm image network doctor completion manual --help --version'
     else
         case $before in
         --kernel) COMPREPLY=($(compgen -f -- "$word")); return ;;
@@ -24,6 +24,7 @@ _nacre()
         --jail) COMPREPLY=($(compgen -W 'on log off' -- "$word")); return ;;
         --image) COMPREPLY=($(compgen -f -- "$word")); return ;;
         --cloud-init) COMPREPLY=($(compgen -f -- "$word")); return ;;
+        --disk) COMPREPLY=($(compgen -f -- "$word")); return ;;
         --identity) COMPREPLY=($(compgen -f -- "$word")); return ;;
         --identity) COMPREPLY=($(compgen -f -- "$word")); return ;;
         --api-socket) COMPREPLY=($(compgen -f -- "$word")); return ;;
@@ -44,6 +45,8 @@ _nacre()
         screenshot) words='--text --help' ;;
         type) words='--enter --help' ;;
         key) words='--help' ;;
+        attach) words='--disk --id --format --readonly --help' ;;
+        detach) words='--help' ;;
         console) words='--help' ;;
         ssh) words='--user --identity --help' ;;
         exec) words='--user --identity --help' ;;
