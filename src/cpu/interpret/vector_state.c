@@ -11,7 +11,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define X87_BYTES 160 /* control, status and ST registers: everything in front of XMM0 */
+#define MXCSR_MASK 0xffffu
+#define X87_BYTES  160 /* control, status and ST registers: everything in front of XMM0 */
 
 int vector_create(struct vcpu *vcpu, struct error *error)
 {
@@ -38,6 +39,12 @@ void vector_destroy(struct vcpu *vcpu)
     vcpu->vector_data = NULL;
 }
 
+/* With ES and B, which the masked host never sets. */
+static uint16_t status_summed(uint16_t status, uint16_t control)
+{
+    return status & ~control & FSW_FLAGS ? status | FSW_SUMMARY : status;
+}
+
 void vector_save(struct vcpu *vcpu)
 {
     struct vector *vector = vector_of(vcpu);
@@ -45,11 +52,10 @@ void vector_save(struct vcpu *vcpu)
     uint32_t mxcsr = vector_mxcsr(vcpu);
     __asm__ volatile("fxsave64 %0" : "=m"(*(uint8_t(*)[FX_SIZE])image));
     uint16_t status = (uint16_t)load_le(image + FX_FSW, 2);
-    if (status & ~vector->fcw & FSW_FLAGS) /* ES and B, which the masked host never sets */
-        store_le(image + FX_FSW, status | FSW_SUMMARY, 2);
+    store_le(image + FX_FSW, status_summed(status, vector->fcw), 2);
     store_le(image + FX_FCW, vector->fcw, 2);
     store_le(image + FX_MXCSR, mxcsr, 4);
-    store_le(image + FX_MXCSR_MASK, 0xffff, 4);
+    store_le(image + FX_MXCSR_MASK, MXCSR_MASK, 4);
     /* Where the last instruction was is the interpreter's own address: not for the guest. */
     memset(image + FX_FOP, 0, 2);
     memset(image + FX_FIP, 0, 16);
@@ -84,6 +90,29 @@ void vector_leave(struct vcpu *vcpu)
     vector->live = false;
     __asm__ volatile("fninit");
     host_mxcsr_write(vector->host_mxcsr);
+}
+
+/* vcpu->xsave as the guest may see it, whether the registers are in the host's now or not. */
+static void image_complete(struct vcpu *vcpu)
+{
+    if (vector_of(vcpu)->live)
+        vector_save(vcpu);
+}
+
+/* What has come to be in vcpu->xsave goes to the registers, where they are the host's; else it
+ * becomes what they would make of it. */
+static void image_take(struct vcpu *vcpu)
+{
+    uint8_t *image = vcpu->xsave;
+    if (vector_of(vcpu)->live) {
+        vector_restore(vcpu);
+        return;
+    }
+    uint16_t control = fcw_legal((uint16_t)load_le(image + FX_FCW, 2));
+    uint16_t status = (uint16_t)load_le(image + FX_FSW, 2) & ~FSW_SUMMARY;
+    store_le(image + FX_FCW, control, 2);
+    store_le(image + FX_FSW, status_summed(status, control), 2);
+    store_le(image + FX_MXCSR_MASK, MXCSR_MASK, 4);
 }
 
 /* --- checks --- */
@@ -169,7 +198,7 @@ static void fxsave(struct vcpu *vcpu, const struct op *op)
     if (!fx_allowed(vcpu) || !image_address(vcpu, op, FX_SIZE, 16, true, &gva) ||
         !mmu_probe_write(vcpu, gva, FX_SIZE, vcpu->mmu_mode))
         FAULT(vcpu, op);
-    vector_save(vcpu);
+    image_complete(vcpu);
     NEXT_AFTER_STORE(vcpu, op, write_image(vcpu, gva, vcpu->xsave, FX_XMM + xmm_bytes(vcpu)));
 }
 
@@ -185,7 +214,7 @@ static inline enum mmu_status fxrstor_work(struct vcpu *vcpu, const struct op *o
         return MMU_FAULT;
     }
     memcpy(vcpu->xsave, image, FX_XMM + xmm_bytes(vcpu));
-    vector_restore(vcpu);
+    image_take(vcpu);
     return MMU_OK;
 }
 DEFINE_HANDLER(fxrstor)
@@ -347,7 +376,7 @@ static void xsave(struct vcpu *vcpu, const struct op *op)
     uint32_t size = xstate_size(requested, compact);
     if (!image_address(vcpu, op, size, 64, true, &gva) || !probe_image(vcpu, gva, size))
         FAULT(vcpu, op);
-    vector_save(vcpu);
+    image_complete(vcpu);
     pkru_to_image(vcpu);
     NEXT_AFTER_STORE(vcpu, op, save_components(vcpu, gva, requested, op->condition));
 }
@@ -413,7 +442,7 @@ static void xrstor(struct vcpu *vcpu, const struct op *op)
     uint32_t size = xstate_size(compact ? layout : requested & header[0], compact);
     if (size > 576 && !read_image(vcpu, gva + 576, image + 576, size - 576))
         FAULT(vcpu, op);
-    vector_save(vcpu);
+    image_complete(vcpu);
     pkru_to_image(vcpu);
     uint32_t place = 576;
     for (unsigned i = 0; i < 64; i++) {
@@ -430,7 +459,7 @@ static void xrstor(struct vcpu *vcpu, const struct op *op)
         store_le(vcpu->xsave + FX_MXCSR, MXCSR_INITIAL, 4);
     else if (mxcsr)
         memcpy(vcpu->xsave + FX_MXCSR, image + FX_MXCSR, 4);
-    vector_restore(vcpu);
+    image_take(vcpu);
     uint32_t pkru = (uint32_t)load_le(vcpu->xsave + XSAVE_PKRU, 4);
     if (requested & XSTATE_PKRU && pkru != vcpu->pkru) {
         vcpu->pkru = pkru;
@@ -453,7 +482,7 @@ static void xgetbv(struct vcpu *vcpu, const struct op *op)
     }
     uint64_t value = vcpu->xcr0;
     if (one) {
-        vector_save(vcpu);
+        image_complete(vcpu);
         pkru_to_image(vcpu);
         value &= components_in_use(vcpu);
     }

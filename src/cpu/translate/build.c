@@ -97,6 +97,7 @@ struct site *build_operation_site(struct builder *builder)
     struct site *site = build_site(builder, SITE_OPERATION);
     site->target = instruction_end(instruction);
     site->ops = ops;
+    site->vectors = instruction->vector_state;
     site->last = instruction + 1 == builder->scan->instructions + builder->scan->count;
     return site;
 }

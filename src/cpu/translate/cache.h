@@ -42,6 +42,7 @@ struct site {
     bool masked;      /* READ, WRITE: the instruction's mask says which parts are touched */
     bool run;         /* READ, WRITE: of a window; without it, another translation goes on */
     bool parked;      /* JUMP: the flags are parked there */
+    bool vectors;     /* OPERATION: the handler reads or changes vcpu->xsave */
     bool last;        /* OPERATION: nothing of the translation follows it */
     uint8_t executed; /* instructions of the translation that are done when it is reached */
     uint16_t index;   /* in translation->sites */

@@ -334,7 +334,12 @@ static uint64_t operation(struct vcpu *vcpu, const struct site *site)
     uint32_t mode = vcpu->code_mode;
     vcpu->rip = state->rip_page + site->offset;
     translate_flags_compose(vcpu);
+    bool x87 = site->vectors && state->x87_live;
+    if (x87)
+        translate_x87_save(vcpu);
     interpret_operation(vcpu, site->ops);
+    if (site->vectors)
+        translate_vector_update(vcpu);
     translate_flags_park(vcpu);
     if (is_counting(vcpu)) {
         vcpu_count(vcpu, site->executed);
@@ -351,6 +356,8 @@ static uint64_t operation(struct vcpu *vcpu, const struct site *site)
         if (state->jump_context == context) {
             /* An interrupt shadow lasts for the instruction that follows in the translation. */
             vcpu->interrupt_shadow = false;
+            if (x87)
+                translate_x87_load(vcpu);
             return code_address(vcpu, site->resume);
         }
     }

@@ -201,12 +201,12 @@ static enum method push_method(const struct instruction *instruction)
     return has_near_width(instruction) ? METHOD_PUSH : METHOD_OPERATION;
 }
 
+/* Saves or loads the vector registers, by a handler that works on vcpu->xsave. */
 static bool is_vector_state(ZydisISASet isa_set)
 {
     switch (isa_set) {
     case ZYDIS_ISA_SET_FXSAVE:
     case ZYDIS_ISA_SET_FXSAVE64:
-    case ZYDIS_ISA_SET_SSEMXCSR:
     case ZYDIS_ISA_SET_XSAVE:
     case ZYDIS_ISA_SET_XSAVEC:
     case ZYDIS_ISA_SET_XSAVEOPT:
@@ -420,9 +420,10 @@ static enum method method_of(const struct instruction *instruction, const struct
         return METHOD_LOAD_CONTROL;
     if (is_plain(instruction, model, mode))
         return is_bit_in_memory(instruction) ? METHOD_BIT : METHOD_PLAIN;
-    if (is_gather(decoded))
+    if (is_gather(decoded) || instruction->vector_state)
         return METHOD_OPERATION;
-    return vector || is_vector_state(decoded->meta.isa_set) ? METHOD_INTERPRET : METHOD_OPERATION;
+    return vector || decoded->meta.isa_set == ZYDIS_ISA_SET_SSEMXCSR ? METHOD_INTERPRET
+                                                                     : METHOD_OPERATION;
 }
 
 /* Does the instruction always go elsewhere, or change what code after it means? */
@@ -597,6 +598,7 @@ static void note_operands(struct instruction *instruction, uint32_t mode)
 {
     const ZydisDecodedInstruction *decoded = &instruction->decoded;
     instruction->memory = -1;
+    instruction->vector_state = is_vector_state(decoded->meta.isa_set);
     /* Conversions round as MXCSR says, and note what they met there, even without an XMM register.
      */
     instruction->xmm = decoded->mnemonic == ZYDIS_MNEMONIC_STMXCSR || is_sse_conversion(decoded);

@@ -58,6 +58,7 @@ struct instruction {
     bool xmm, ymm, zmm, x87; /* needs those registers; ymm implies xmm, zmm both */
     bool needs_avx512;       /* #UD where the guest has not enabled it */
     bool masked;             /* the memory operand: parts that a mask leaves out never fault */
+    bool vector_state;       /* saves or loads them, by a handler */
     uint32_t flags_read, flags_written; /* RFLAGS bits; written: always, whatever the operands */
     uint32_t flags_live;                /* after it */
 };
