@@ -63,25 +63,26 @@ class Nacre:
         self.name = f"nacre {engine} {cpu}".strip()
         self.options = ["--quiet", "--engine", engine, *(["--cpu", cpu] if cpu else []), *more]
 
-    def command(self, append, cpus=1, memory=512, disk=None):
+    def command(self, append, cpus=1, memory=512, disk=None, initrd=INITRAMFS):
         drive = ["--disk", f"{disk},readonly=on"] if disk else []
-        return [NACRE, "run", *self.options, "--kernel", KERNEL, "--initrd", INITRAMFS, "--memory", f"{memory}M",
+        return [NACRE, "run", *self.options, "--kernel", KERNEL, "--initrd", initrd, "--memory", f"{memory}M",
                 "--cpus", str(cpus), "--serial", "stdio", "--append", append, *drive]  # fmt: skip
 
 
 class Qemu:
     """TCG with a CPU that has what nacre's x86-64-v2 has."""
 
-    def __init__(self, model):
+    def __init__(self, model, *more):
+        self.options = more
         # With ACPI, microvm shows Linux no timer but the PIT, which it then cannot calibrate the TSC with.
         self.model = "microvm,acpi=off" if model == "microvm" else model
         self.name = "QEMU TCG" if model == "pc" else f"QEMU TCG {model}"
 
-    def command(self, append, cpus=1, memory=512, disk=None):
+    def command(self, append, cpus=1, memory=512, disk=None, initrd=INITRAMFS):
         drive = ["-drive", f"file={disk},if=virtio,format=raw,readonly=on"] if disk else []
         return ["qemu-system-x86_64", "-accel", "tcg", "-M", self.model, "-cpu", "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+aes,"
                 "+pclmulqdq", "-m", str(memory), "-smp", str(cpus), "-nodefaults", "-display", "none", "-serial", "stdio",
-                "-no-reboot", "-kernel", KERNEL, "-initrd", INITRAMFS, "-append", append, *drive]  # fmt: skip
+                "-no-reboot", "-kernel", KERNEL, "-initrd", initrd, "-append", append, *drive, *self.options]  # fmt: skip
 
 
 class Bochs:
