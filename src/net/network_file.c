@@ -106,9 +106,11 @@ int network_list(void (*show)(void *opaque, const struct network *network), void
 {
     char folder[RUNTIME_FOLDER_MAX];
     int result = runtime_folder(folder, FOLDER, error);
-    DIR *entries = result == 0 ? opendir(folder) : NULL;
-    if (result == 0 && !entries)
-        result = error_set(error, errno, "%s: %s", folder, strerror(errno));
+    if (result < 0)
+        return result;
+    DIR *entries = opendir(folder);
+    if (!entries)
+        return error_set(error, errno, "%s: %s", folder, strerror(errno));
     for (struct dirent *entry; result == 0 && (entry = readdir(entries));) {
         struct network network;
         if (entry->d_name[0] == '.' || strlen(entry->d_name) >= IFNAMSIZ)
@@ -117,8 +119,7 @@ int network_list(void (*show)(void *opaque, const struct network *network), void
         if (result == 0)
             show(opaque, &network);
     }
-    if (entries)
-        closedir(entries);
+    closedir(entries);
     return result;
 }
 

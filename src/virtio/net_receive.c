@@ -71,7 +71,8 @@ static enum placed fill_buffers(struct virtio_net *net, unsigned queue, const st
         vector_note_write(virtio_memory(&net->virtio), chain.writable, chain.writable_count);
     }
     header.buffer_count = (uint16_t)filled->count;
-    memcpy(header_place, &header, sizeof(header));
+    if (header_place)
+        memcpy(header_place, &header, sizeof(header));
     return PLACED;
 }
 
