@@ -388,7 +388,8 @@ const struct option_spec run_option_table[] = {
     {"cdrom", "FILE", "ISO 9660 image for an IDE CD-ROM drive", set_cdrom, NULL},
     {"net", "KIND[,SETTING...]",
      "network card: user (NAT; hostfwd=tcp:127.0.0.1:2222-:22, restrict=on, network=, dns=, "
-     "domain=, hostname=), tap[=NAME] (bridge=), switch=NAME; with all kinds model=virtio|e1000, "
+     "domain=, hostname=, tftp=FOLDER, bootfile=), tap[=NAME] (bridge=), switch=NAME; with all "
+     "kinds model=virtio|e1000, "
      "mac=, "
      "queues=1 to 8, "
      "pcap=FILE, " RATE_LIMIT_SYNTAX,

@@ -109,6 +109,8 @@ const struct jail_rule jail_rules[] = {
      ARGUMENTS(EQUAL(1, F_GETFL))},
     {CALL(fcntl), NET, "sockets that do not block", .argument_count = 1,
      ARGUMENTS(EQUAL(1, F_SETFL))},
+    {CALL(fcntl), NET, "files of TFTP", .argument_count = 1, ARGUMENTS(EQUAL(1, F_DUPFD_CLOEXEC))},
+    {CALL(lseek), NET, "files of TFTP"},
     {CALL(ioctl), NET, "how long is the next datagram?", .argument_count = 1,
      ARGUMENTS(EQUAL(1, FIONREAD))},
     /* A VNC server's process: libvncserver. */
@@ -144,7 +146,6 @@ const struct jail_refusal jail_refusals[] = {
     {SCMP_SYS(mremap), ALL, ENOMEM, "realloc copies instead"},
     {SCMP_SYS(newfstatat), VMM, EACCES, "stdio takes its usual buffer for a file"},
     {SCMP_SYS(fstat), ALL, EACCES, "the same in later C libraries"},
-    {SCMP_SYS(lseek), NET, ESPIPE, "stdio, at the end of resolv.conf"},
     {SCMP_SYS(madvise), ALL, EPERM,
      "the memory of an ended thread's stack is given back a bit later"},
 };

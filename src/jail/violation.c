@@ -5,6 +5,7 @@
  */
 #include "jail/violation.h"
 
+#include "jail/handout.h"
 #include "jail/resolver.h"
 #include "jail/rules.h"
 
@@ -133,7 +134,8 @@ static void violation(int signal_number, siginfo_t *info, void *context)
     if (!thread)
         _exit(EXIT_FAILURE); /* a SIGSYS of somebody else's making */
     if (thread->kind == THREAD_NET && info->si_arch == AUDIT_ARCH_X86_64 &&
-        resolver_answer(&thread->resolver_fd, info->si_syscall, arguments, &registers[REG_RAX]))
+        (handout_answer(thread->handout, info->si_syscall, arguments, &registers[REG_RAX]) ||
+         resolver_answer(&thread->resolver_fd, info->si_syscall, arguments, &registers[REG_RAX])))
         return;
     int saved = errno;
     say(thread, info, registers);
@@ -176,10 +178,12 @@ int violation_prepare_thread(void *stack, const struct violation_config *config,
 {
     sigset_t set;
     const stack_t signal_stack = {.ss_sp = stack, .ss_size = violation_stack_size()};
+    const struct handout *handout = kind == THREAD_NET ? handout_create() : NULL;
     *(struct violation_thread *)stack = (struct violation_thread){
         .config = config,
         .kind = kind,
         .resolver_fd = kind == THREAD_NET ? resolver_open() : -1,
+        .handout = handout,
     };
     /* Blocked, it would end the process without a word. */
     sigemptyset(&set);

@@ -22,7 +22,8 @@ struct violation_config {
 struct violation_thread {
     const struct violation_config *config;
     enum thread_kind kind;
-    int resolver_fd; /* of a network's process: jail/resolver.h; else -1 */
+    int resolver_fd;               /* of a network's process: jail/resolver.h; else -1 */
+    const struct handout *handout; /* of the same: jail/handout.h; NULL: none */
 };
 
 /* Looks up the names and installs the handler. -errno with *error. */

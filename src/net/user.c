@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "net/offload.h"
+#include "net/tftp.h"
 #include "net/user_settings.h"
 
 #include <errno.h>
@@ -277,8 +278,13 @@ static int add_forward(struct user *user, const struct user_forward *forward, st
 static int start(struct user *user, const struct user_settings *settings, struct error *error)
 {
     const char *domains[] = {settings->domain, NULL};
+    char *tftp = settings->tftp ? tftp_open_folder(settings->tftp, error) : NULL;
+    if (settings->tftp && !tftp)
+        return -error->code;
     const SlirpConfig config = {
         .version = 4,
+        .tftp_path = tftp,
+        .bootfile = settings->bootfile,
         .restricted = settings->restricted,
         .in_enabled = true,
         .vnetwork = settings->network,
@@ -289,7 +295,8 @@ static int start(struct user *user, const struct user_settings *settings, struct
         .vhostname = settings->hostname,
         .vdnssearch = settings->domain ? domains : NULL,
     };
-    user->slirp = slirp_new(&config, &callbacks, user);
+    user->slirp = slirp_new(&config, &callbacks, user); /* copies what it needs */
+    free(tftp);
     if (!user->slirp)
         return error_set(error, EIO, "--net user: libslirp does not start");
     int result = 0;

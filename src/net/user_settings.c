@@ -95,14 +95,22 @@ static int set_domain(void *target, char *value, struct error *error)
     return 0;
 }
 
+static int set_tftp(void *target, char *value, struct error *error)
+{
+    ((struct user_settings *)target)->tftp = value;
+    return 0;
+}
+
+static int set_bootfile(void *target, char *value, struct error *error)
+{
+    ((struct user_settings *)target)->bootfile = value;
+    return 0;
+}
+
 static const struct setting table[] = {
-    {"hostfwd", set_hostfwd},
-    {"restrict", set_restrict},
-    {"network", set_network},
-    {"dns", set_dns},
-    {"hostname", set_hostname},
-    {"domain", set_domain},
-    {0},
+    {"tftp", set_tftp},         {"bootfile", set_bootfile}, {"hostfwd", set_hostfwd},
+    {"restrict", set_restrict}, {"network", set_network},   {"dns", set_dns},
+    {"hostname", set_hostname}, {"domain", set_domain},     {0},
 };
 
 int user_settings_parse(struct user_settings *settings, char *text, struct error *error)

@@ -22,6 +22,7 @@ struct user_settings {
     bool restricted;
     struct in_addr network, mask, gateway, dhcp, dns; /* network byte order */
     const char *hostname, *domain;                    /* domain NULL: none */
+    const char *tftp, *bootfile; /* a folder to be served; what DHCP tells to boot. NULL: none */
     struct user_forward forwards[USER_FORWARDS_MAX];
     unsigned forward_count;
 };

@@ -106,6 +106,27 @@ class Networks(unittest.TestCase):
             self.assertLess(seconds, 20)
         self.power_off(machine)
 
+    def test_tftp_and_names(self):
+        """Files of a folder, in the jail; what is not there is an error to the guest and to nobody else."""
+        served = os.path.join(self.folder, "served")
+        os.makedirs(os.path.join(served, "below"))
+        for name, size in (("boot", 100000), ("below/more", 7)):
+            with open(os.path.join(served, name), "wb") as file:
+                file.write(os.urandom(size))
+        os.symlink("/etc/passwd", os.path.join(served, "link"))
+        machine = self.start(f"user,tftp={served},bootfile=boot,network=10.7.8.0/24,dns=10.7.8.9,domain=example.org")
+        self.wait_for(machine)
+        for name in ("boot", "below/more"):
+            there = subprocess.run(["md5sum"], stdin=open(os.path.join(served, name)), capture_output=True, text=True).stdout
+            here = machine.run(f"tftp -g -l /tmp/file -r {name} 10.7.8.2 2>/dev/null; md5sum </tmp/file")
+            self.assertEqual(here.strip(), there.strip())
+        for name in ("missing", "link", "../run"):
+            machine.run(f"! tftp -g -l /tmp/none -r {name} 10.7.8.2 2>/dev/null")
+        self.assertIn("inet addr:10.7.8.15", machine.run("ifconfig eth0"))
+        self.assertIn("nameserver 10.7.8.9", machine.run("cat /etc/resolv.conf"))
+        self.assertNotIn("jail:", machine.output)
+        self.power_off(machine)
+
     @needs_root
     def test_nat_network_leads_out(self):
         """Guest, bridge with DHCP and masquerading, cable, a web server that knows no way back."""
