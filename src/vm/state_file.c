@@ -46,7 +46,10 @@ static bool reserve(struct state_file *file, size_t more)
 
 int state_file_reserve(struct state_file *file, size_t bytes, unsigned sections)
 {
-    return reserve(file, bytes + (size_t)sections * SECTION_HEADER) ? 0 : -ENOMEM;
+    if (!reserve(file, bytes + (size_t)sections * SECTION_HEADER))
+        return -ENOMEM;
+    memset(file->bytes, 0, file->capacity); /* the host gives its pages now, not later */
+    return 0;
 }
 
 uint8_t *state_file_add(struct state_file *file, const char *name, const struct state_table *table)

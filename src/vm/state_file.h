@@ -40,7 +40,7 @@ struct state_file {
 };
 
 /* Makes room for so many bytes of state in so many sections, so that adding them takes no memory.
- * -ENOMEM. */
+ * For an empty one. -ENOMEM. */
 int state_file_reserve(struct state_file *file, size_t bytes, unsigned sections);
 /* Adds a section of state_size(table) bytes, which the caller fills: NULL when there is no memory
  * for it. Valid until the next one is added. */

@@ -3,9 +3,11 @@
 
 import hashlib
 import os
+import random
 import re
 import subprocess
 import tempfile
+import time
 import unittest
 
 from harness.host import free_port, web_server
@@ -86,6 +88,37 @@ class Debian(unittest.TestCase):
         self.assertIn("nacre-debian", self.ssh("hostname; cat /proc/loadavg"))
         self.power_off(machine)
         subprocess.run(["qemu-img", "check", "-q", self.disk], check=True)
+
+    def nacre(self, *arguments):
+        with tempfile.TemporaryFile() as output:  # no pipe: what goes on in the background would keep it open
+            subprocess.run([NACRE, *arguments], check=True, stdin=subprocess.DEVNULL, stdout=output, timeout=60 * TIME_SCALE)
+
+    def test_boot_goes_on_after_restores_and_in_a_clone(self):
+        """Saved and restored at random moments of its boot, with two vcpus; then two machines of one."""
+        self.overlay_disk()
+        os.environ["NACRE_STATE"] = os.path.join(self.folder, "state")
+        kernel, initrd = (os.path.join(FOLDER, name) for name in ("vmlinuz", "initrd.img"))
+        self.nacre(
+            "create", "one", "--kernel", kernel, "--initrd", initrd, "--append", "root=/dev/vda rw console=ttyS0 quiet",
+            "--cpus", "2", "--memory", "1024M", "--disk", self.disk, "--net", f"user,hostfwd=tcp:127.0.0.1:{self.port}-:22",
+        )  # fmt: skip
+        self.nacre("start", "one")
+        self.addCleanup(subprocess.run, [NACRE, "stop", "--force", "one"], stderr=subprocess.DEVNULL)
+        moments = [random.uniform(1, 8) for _ in range(2)]
+        for number, moment in enumerate(moments):
+            time.sleep(moment)
+            self.nacre("snapshot", "one", f"moment{number}")
+            self.nacre("restore", "one", f"moment{number}")
+        with self.subTest(moments=moments):
+            state = self.ssh("systemctl is-system-running --wait; systemctl --failed --no-legend; touch /root/of-one", BOOT_SECONDS)
+            self.assertEqual(state.strip(), "running")
+            self.nacre("clone", "one", "two")
+            self.addCleanup(subprocess.run, [NACRE, "stop", "--force", "two"], stderr=subprocess.DEVNULL)
+            self.port += 1
+            told = self.ssh("ls /root/of-one && touch /root/of-two && dmesg")
+            self.assertIn("reseeded due to virtual machine fork", told)
+            self.port -= 1
+            self.assertNotIn("of-two", self.ssh("ls /root"))
 
     def test_large_file_survives_power_off(self):
         self.copy_disk()
