@@ -100,8 +100,7 @@ static bool computes_only(const ZydisDecodedInstruction *decoded, const struct c
            (plain_isa_sets[decoded->meta.isa_set] && plain_categories[decoded->meta.category]);
 }
 
-/* The encodings of AVX are there when the guest has enabled its registers. 32-bit code has bits in
- * them that mean something in 64-bit mode alone. */
+/* The encodings of AVX are there when the guest has enabled its registers. */
 static bool encoding_is_plain(const struct instruction *instruction, uint32_t mode)
 {
     switch (instruction->decoded.encoding) {
@@ -116,7 +115,7 @@ static bool encoding_is_plain(const struct instruction *instruction, uint32_t mo
     uint32_t needed = instruction->needs_avx512 ? CODE_MODE_AVX512
                       : instruction->ymm        ? CODE_MODE_AVX
                                                 : 0;
-    return mode & CODE_MODE_LONG && (mode & needed) == needed;
+    return !instruction->differs && (mode & needed) == needed;
 }
 
 static bool is_plain_register(ZydisRegister name)
@@ -618,6 +617,33 @@ static void note_operands(struct instruction *instruction, uint32_t mode)
     instruction->masked = has_masked_memory(instruction);
 }
 
+static bool is_same_operand(const ZydisDecodedOperand *one, const ZydisDecodedOperand *other)
+{
+    return one->type == other->type && one->size == other->size &&
+           (one->type != ZYDIS_OPERAND_TYPE_REGISTER || one->reg.value == other->reg.value);
+}
+
+/* VEX and EVEX have bits that 32-bit code may set as it likes, and 64-bit mode looks at; VZEROUPPER
+ * and VZEROALL spare registers that only 64-bit code has. */
+static bool differs_in_64bit(const struct scan *scan, const struct instruction *instruction)
+{
+    ZydisDecodedInstruction decoded;
+    ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
+    if (instruction->decoded.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY)
+        return false;
+    if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&scan->decoder64, instruction->bytes,
+                                             instruction->length, &decoded, operands)) ||
+        decoded.mnemonic != instruction->decoded.mnemonic ||
+        decoded.operand_count_visible != instruction->decoded.operand_count_visible ||
+        decoded.mnemonic == ZYDIS_MNEMONIC_VZEROUPPER ||
+        decoded.mnemonic == ZYDIS_MNEMONIC_VZEROALL)
+        return true;
+    for (unsigned i = 0; i < decoded.operand_count_visible; i++)
+        if (!is_same_operand(&operands[i], &instruction->operands[i]))
+            return true;
+    return false;
+}
+
 static ZyanStatus decode_bytes(const struct scan *scan, struct instruction *instruction,
                                uint32_t mode, unsigned available)
 {
@@ -628,6 +654,7 @@ static ZyanStatus decode_bytes(const struct scan *scan, struct instruction *inst
     if (!ZYAN_SUCCESS(status))
         return status;
     instruction->length = instruction->decoded.length;
+    instruction->differs = !wide && differs_in_64bit(scan, instruction);
     if (wide)
         return status;
     unsigned length = recode(&instruction->decoded, instruction->operands, instruction->recoded);

@@ -52,6 +52,7 @@ struct instruction {
     const uint8_t *bytes; /* that `decoded` speaks of */
     uint8_t recoded[RECODED_MAX];
     uint8_t length;          /* of what stands in the guest's page */
+    bool differs;            /* 64-bit mode means something else by its bytes */
     uint16_t offset;         /* in the page; may reach past its end for the last one's end */
     uint8_t method;          /* enum method */
     int8_t memory;           /* index of the visible memory operand, or -1 */
