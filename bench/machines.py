@@ -16,6 +16,9 @@ PROGRAMS = os.path.join(CACHE, "programs")
 # The same kernel command line everywhere; the peers pay for mitigations no more than nacre does.
 CONSOLE = "console=ttyS0 quiet panic=-1 mitigations=off"
 
+OVMF_CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
+OVMF_VARIABLES = "/usr/share/OVMF/OVMF_VARS_4M.fd"
+
 BOCHS_CONFIGURATION = """\
 display_library: term
 sound: driver=dummy
@@ -68,6 +71,9 @@ class Nacre:
         return [NACRE, "run", *self.options, "--kernel", KERNEL, "--initrd", initrd, "--memory", f"{memory}M",
                 "--cpus", str(cpus), "--serial", "stdio", "--append", append, *drive]  # fmt: skip
 
+    def firmware_command(self, firmware, disk):
+        return [NACRE, "run", *self.options, "--firmware", firmware, "--disk", f"{disk},readonly=on"]
+
 
 class Qemu:
     """TCG with a CPU that has what nacre's x86-64-v2 has."""
@@ -83,6 +89,13 @@ class Qemu:
         return ["qemu-system-x86_64", "-accel", "tcg", "-M", self.model, "-cpu", "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+aes,"
                 "+pclmulqdq", "-m", str(memory), "-smp", str(cpus), "-nodefaults", "-display", "none", "-serial", "stdio",
                 "-no-reboot", "-kernel", KERNEL, "-initrd", initrd, "-append", append, *drive, *self.options]  # fmt: skip
+
+    def firmware_command(self, firmware, disk):
+        flash = ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={OVMF_CODE}",
+                 "-drive", f"if=pflash,format=raw,unit=1,file={OVMF_VARIABLES},snapshot=on"]  # fmt: skip
+        return ["qemu-system-x86_64", "-accel", "tcg", "-M", "pc", "-m", "512", "-nodefaults", "-vga", "std", "-display", "none",
+                "-serial", "stdio", "-device", "virtio-rng-pci", "-drive", f"file={disk},if=virtio,format=raw,readonly=on",
+                *(flash if firmware == "uefi" else [])]  # fmt: skip
 
 
 class Bochs:

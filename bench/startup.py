@@ -6,6 +6,7 @@ import re
 import time
 
 import machines
+from harness.firmware import grub_bios_disk, shown
 from harness.machine import Machine, proportional_megabytes
 
 MEMORY = 128  # MiB
@@ -21,6 +22,34 @@ def first_line(machine, rounds, options):
             running.expect(r"^init: first line\n", options.limit)
             samples.append(next(when for when, line in running.lines if line.startswith("init: first line")))
     return {"median": options.pick(samples), "samples": samples}
+
+
+# GRUB shows its menu on the serial port; UEFI says there which of its boot manager's entries it tries first.
+GRUB_MENU = """
+serial --unit=0 --speed=115200
+terminal_input serial
+terminal_output serial
+set timeout=-1
+menuentry "the menu is here" { halt }
+"""
+FIRMWARE_ENDS = {"bios": shown("the menu is here"), "uefi": "BdsDxe: loading Boot"}
+
+
+def firmware(machine, rounds, options):
+    """Seconds from starting the process until the firmware has done its work: {kind: median and all}."""
+    disk = os.path.join(machines.BUILD, "grub.img")
+    grub_bios_disk(disk, GRUB_MENU, modules=["serial", "terminal"])
+    measured = {}
+    for kind, end in FIRMWARE_ENDS.items():
+        samples = []
+        for _ in range(rounds):
+            command = machine.firmware_command(kind, disk)
+            with Machine(command[1:], command[0]) as running:
+                running.expect(end, options.limit)
+                pid = running.process.pid
+                samples.append(machines.processor_seconds(pid) if options.processor else time.monotonic() - running.started)
+        measured[kind] = {"median": options.pick(samples), "samples": samples}
+    return measured
 
 
 def kilobytes(path):

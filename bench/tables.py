@@ -88,10 +88,12 @@ def scaling_table(native, runs):
 
 
 def startup_table(machines):
-    """machines: {name: {"first_line": ..., "at_rest": ...}}, either part missing where it was not measured."""
-    rows = [["machine", "power-on to init, s", "resident MB", "proportional MB", "not guest memory MB", "memfd MB", "idle, % of a core"]]
+    """machines: {name: {"first_line": ..., "at_rest": ..., "firmware": ...}}, a part missing where it was not measured."""
+    rows = [["machine", "power-on to init, s", "SeaBIOS to GRUB's menu, s", "OVMF to its boot manager, s", "resident MB", "proportional MB",
+             "not guest memory MB", "memfd MB", "idle, % of a core"]]  # fmt: skip
     for name, parts in machines.items():
         row = [name, f"{parts['first_line']['median']:.2f}" if "first_line" in parts else ""]
+        row += [f"{parts['firmware'][kind]['median']:.2f}" if "firmware" in parts else "" for kind in ("bios", "uefi")]
         if rest := parts.get("at_rest"):
             row += [f"{rest['resident']:.0f}", f"{rest['proportional']:.0f}", f"{rest['other']:.1f}", f"{rest['memfd']:.0f}",
                     f"{rest['cpu_percent']:.1f}"]  # fmt: skip

@@ -20,11 +20,11 @@ def grub_image(path, menu, platform="i386-pc", modules=()):
         subprocess.run(command, check=True, capture_output=True)
 
 
-def grub_bios_disk(path, menu):
+def grub_bios_disk(path, menu, modules=()):
     """A disk with GRUB in its first sectors, as grub-install would put it in front of a partition."""
     with tempfile.TemporaryDirectory() as folder:
         core = os.path.join(folder, "core.img")
-        grub_image(core, menu, modules=["biosdisk"])
+        grub_image(core, menu, modules=["biosdisk", *modules])
         with open(path, "wb") as disk:
             for part in (os.path.join(GRUB_FOLDER, "i386-pc", "boot.img"), core):
                 with open(part, "rb") as file:
