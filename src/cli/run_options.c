@@ -75,7 +75,7 @@ static int set_memory(void *target, const char *text, struct error *error)
         return result;
     uint64_t size = options->vm.memory_size;
     if (size < MEMORY_SIZE_MIN || size > MEMORY_SIZE_MAX || size % PAGE_SIZE)
-        return error_set(error, EINVAL, "--memory %s: must be from 1M to 1024G in whole pages",
+        return error_set(error, EINVAL, "--memory %s: must be from 1M to 1000G in whole pages",
                          text);
     /* More than this process could ever have, swap included, is a slip of the finger. */
     uint64_t most = host_memory_most();

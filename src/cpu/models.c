@@ -41,7 +41,7 @@
     .leaf80000008_ebx = EBX88_SSB_NO,                                                    \
     .leaf80000021_eax =                                                                  \
         EAX821_LFENCE_SERIALIZES | EAX821_NULL_CLEARS_BASE | EAX821_AUTOMATIC_IBRS,      \
-    .physical_address_bits = 46, .kvm_paravirtual = true
+    .physical_address_bits = 40, .kvm_paravirtual = true
 
 static const struct cpu_model models[] = {
     {

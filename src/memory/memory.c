@@ -56,7 +56,7 @@ struct memory *memory_create(uint64_t size, struct error *error)
 struct memory *memory_open_image(int image, uint64_t size, struct error *error)
 {
     if (size < MEMORY_SIZE_MIN || size > MEMORY_SIZE_MAX || size % PAGE_SIZE) {
-        error_set(error, EINVAL, "guest memory of %llu bytes: must be 1M to 1024G in whole pages",
+        error_set(error, EINVAL, "guest memory of %llu bytes: must be 1M to 1000G in whole pages",
                   (unsigned long long)size);
         return NULL;
     }

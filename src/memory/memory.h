@@ -35,7 +35,7 @@
 #define MEMORY_VIDEO      KIB(640)
 #define MEMORY_VIDEO_SIZE KIB(128)
 #define MEMORY_SIZE_MIN   MIB(1)
-#define MEMORY_SIZE_MAX   GIB(1024)
+#define MEMORY_SIZE_MAX   GIB(1000) /* leaves room below 40 bits for PCI */
 
 enum memory_page_flag {
     MEMORY_PAGE_CODE = 1 << 0,  /* an engine holds decoded or translated code of this page */
@@ -76,7 +76,7 @@ struct memory {
     unsigned window_count;
 };
 
-/* size: bytes, a multiple of 4096 from 1 MiB to 1 TiB. NULL with *error on failure. */
+/* size: bytes, a multiple of 4096 from 1 MiB to 1000 GiB. NULL with *error on failure. */
 struct memory *memory_create(uint64_t size, struct error *error);
 /*
  * As memory_create, with what memory_write_image() wrote to a file in it, which the caller may
