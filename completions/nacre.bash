@@ -55,7 +55,7 @@ _nacre()
         rename) words='--help' ;;
         delete) words='--help' ;;
         prune) words='--days --delete --help' ;;
-        snapshot) words='--help' ;;
+        snapshot) words='--delete --help' ;;
         restore) words='--help' ;;
         clone) words='--tag --help' ;;
         vmm) words='--api-socket --help' ;;

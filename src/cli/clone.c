@@ -44,7 +44,7 @@ static int prepare(struct clone_options *options, char folder[STATE_PATH_MAX], s
         options->tag = options->names[0];
         result = snapshot_make(&options->vm.directory, options->tag, false, error);
     }
-    return result == 0 ? snapshot_folder(&options->vm.directory, options->tag, folder, error)
+    return result == 0 ? snapshot_find(&options->vm.directory, options->tag, folder, error)
                        : result;
 }
 

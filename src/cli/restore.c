@@ -26,7 +26,7 @@ static int restore(const struct restore_options *options, char folder[STATE_PATH
     if (!options->tag)
         return error_set(error, EINVAL, "which snapshot? nacre snapshot %s lists them",
                          options->vm.name);
-    int result = snapshot_folder(&options->vm.directory, options->tag, folder, error);
+    int result = snapshot_find(&options->vm.directory, options->tag, folder, error);
     if (result == 0 && state_directory_owner(&options->vm.directory))
         result = vm_stop_by_force(&options->vm.directory, error);
     return result;

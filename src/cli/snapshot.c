@@ -2,6 +2,7 @@
 /* nacre snapshot: saves a running VM under a name. */
 #include "cli/snapshot.h"
 
+#include "base/bits.h"
 #include "cli/vm_command.h"
 
 #include <dirent.h>
@@ -18,16 +19,27 @@
 struct snapshot_options {
     struct vm_command vm;
     const char *tag;
+    bool remove;
 };
 
-int snapshot_folder(const struct state_directory *directory, const char *tag,
-                    char folder[STATE_PATH_MAX], struct error *error)
+static int snapshot_folder(const struct state_directory *directory, const char *tag,
+                           char folder[STATE_PATH_MAX], struct error *error)
 {
     int result = vm_name_check("snapshot", tag, error);
     if (result < 0)
         return result;
     int length = snprintf(folder, STATE_PATH_MAX, "%s/" FOLDER "/%s", directory->path, tag);
     return length < STATE_PATH_MAX ? 0 : error_set(error, ENAMETOOLONG, "%s: is too long", tag);
+}
+
+int snapshot_find(const struct state_directory *directory, const char *tag,
+                  char folder[STATE_PATH_MAX], struct error *error)
+{
+    int result = snapshot_folder(directory, tag, folder, error);
+    if (result < 0 || access(folder, R_OK) == 0)
+        return result;
+    return error_set(error, errno, "VM %s: has no snapshot %s; nacre snapshot %s lists them",
+                     directory->name, tag, directory->name);
 }
 
 int snapshot_make(const struct state_directory *directory, const char *tag, bool lasting,
@@ -95,6 +107,41 @@ static int list(const struct state_directory *directory, struct error *error)
     return count < 0 ? -error->code : 0;
 }
 
+/* Its images stay: the VM's disks and clones stand on them. */
+static int remove_snapshot(const struct state_directory *directory, const char *tag,
+                           struct error *error)
+{
+    static const char *const files[] = {"state", "memory", "machine.json"};
+    char folder[STATE_PATH_MAX];
+    int result = snapshot_find(directory, tag, folder, error);
+    if (result < 0)
+        return result;
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return error_set(error, errno, "%s: %s", folder, strerror(errno));
+    for (unsigned i = 0; i < ARRAY_SIZE(files); i++)
+        unlinkat(fd, files[i], 0);
+    close(fd);
+    return rmdir(folder) < 0 ? error_set(error, errno, "%s: %s", folder, strerror(errno)) : 0;
+}
+
+static int set_delete(void *target, const char *text, struct error *error)
+{
+    ((struct snapshot_options *)target)->remove = true;
+    return 0;
+}
+
+static int carry_out(const struct snapshot_options *options, struct error *error)
+{
+    const struct state_directory *directory = &options->vm.directory;
+    if (options->remove && !options->tag)
+        return error_set(error, EINVAL, "--delete: which snapshot?");
+    if (options->remove)
+        return remove_snapshot(directory, options->tag, error);
+    return options->tag ? snapshot_make(directory, options->tag, true, error)
+                        : list(directory, error);
+}
+
 static int take_word(void *target, const char *text, struct error *error)
 {
     struct snapshot_options *options = target;
@@ -113,19 +160,23 @@ static int run(int argc, char **argv)
     struct error error = {0};
     int result = vm_command_open(&command_snapshot, &options.vm, argc, argv, &error);
     if (result == 0)
-        result = options.tag ? snapshot_make(&options.vm.directory, options.tag, true, &error)
-                             : list(&options.vm.directory, &error);
+        result = carry_out(&options, &error);
     vm_command_close(&options.vm);
     return command_end(result, &error);
 }
 
+static const struct option_spec option_table[] = {
+    {"delete", NULL, "delete the snapshot; images that others stand on stay", set_delete, NULL},
+    {0},
+};
+
 const struct command command_snapshot = {
     .name = "snapshot",
     .summary = "save a running VM: memory, devices and disks; without TAG, list what was saved",
-    .usage = "NAME [TAG]",
+    .usage = "NAME [TAG [--delete]]",
     .examples = "  nacre snapshot web before-upgrade\n"
                 "  nacre snapshot web\n",
-    .options = no_options,
+    .options = option_table,
     .run = run,
     .argument = take_word,
 };

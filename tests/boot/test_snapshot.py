@@ -203,6 +203,15 @@ class NamedSnapshots(unittest.TestCase):
         self.assertEqual(self.on_disk(self.console("renamed")), "origin")
         self.ok("restore", "renamed", "before")
         self.assertEqual(self.on_disk(self.console("renamed")), "first")
+        self.ok("snapshot", "renamed", "three")
+        self.ok("snapshot", "renamed", "before", "--delete")
+        self.assertRegex(self.ok("snapshot", "renamed"), r"\A(three|two)\s")
+        code, output = self.nacre("restore", "renamed", "before")
+        self.assertEqual(code, 2)
+        self.assertIn("has no snapshot before", output)
+        self.assertIn("Running", self.ok("list"))  # it was not stopped in vain
+        self.ok("restore", "renamed", "three")  # stands on images of the deleted one
+        self.assertEqual(self.on_disk(self.console("renamed")), "first")
         self.ok("stop", "--force", "renamed")
         self.ok("delete", "renamed")
         self.assertEqual(os.listdir(self.state), [])
