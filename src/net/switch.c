@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,7 +52,10 @@ static const struct setting table[] = {{"name", set_name}, {0}};
 /* Nobody's child: it outlives the machine that needed it first, and its terminal. */
 static void switch_process(int listener, const struct thread_guard *guard)
 {
+    sigset_t none;
+    sigemptyset(&none);
     setsid();
+    sigprocmask(SIG_SETMASK, &none, NULL); /* the machine hears of them in its event loop */
     if (fork() != 0)
         _exit(EXIT_SUCCESS);
     prctl(PR_SET_NAME, "nacre-switch");

@@ -65,6 +65,7 @@ class Networks(unittest.TestCase):
         # It lives on with the machine that is left, and takes new ones.
         third = self.start("switch=lan,queues=2", address="10.5.0.3", cpus=2)
         self.wait_for(third)
+        self.assertRegex(third.run("cat /proc/interrupts"), r"virtio\d+-input\.1\n")
         self.check_transfer(first, "10.5.0.1", third)
         self.power_off(first, third)
         folder = os.path.join(os.environ["NACRE_RUNTIME"], "switch")
