@@ -79,7 +79,22 @@ static const char *const ends[][2] = {
      "that a nacre which was killed has left at the path is replaced."},
     {"unix:PATH", "Connects to a socket; after a hang-up once a second until it is there again."},
     {"file:PATH", "Output into a file, which is emptied first."},
+    {"fd:N", "A descriptor that the parent process has opened."},
     {"none", "Nobody."},
+};
+
+static const char *const files[][2] = {
+    {"config.json", "What the VM is made of; nacre set changes it."},
+    {"disk.qcow2, seed.img", "The disk that it owns, and what cloud-init is to do, if any."},
+    {"api.sock",
+     "The API of the running VM: HTTP and JSON after Cloud Hypervisor's; in the source, "
+     "docs/openapi.json describes it. Events are streamed at /api/v1/events, metrics "
+     "for Prometheus are at /metrics."},
+    {"console.sock, console.log", "Its serial port, and what it said there lately."},
+    {"events.log", "Who did what when, a JSON object a line; nacre log prints it."},
+    {"nacre.log", "Messages of its processes."},
+    {"lock", "Held by the process that runs the VM. After a crash nobody holds it, and nacre start "
+             "replaces what was left."},
 };
 
 static const char *const signals[][2] = {
@@ -118,6 +133,10 @@ static void print_manual(void)
     printf(".SH CONSOLES\nWhat the guest writes is kept while nobody reads it, the latest 64 KiB\n"
            "(16 MiB for stdio and files); the guest never waits. The other end may be:\n");
     print_list(ends, ARRAY_SIZE(ends));
+    printf(".SH FILES\nA VM that nacre create has made is a directory, for its user only, below\n"
+           "$NACRE_STATE; without it below /var/lib/nacre for root, and below\n"
+           "$XDG_STATE_HOME/nacre or ~/.local/state/nacre for others. In it are:\n");
+    print_list(files, ARRAY_SIZE(files));
     printf(".SH SIGNALS\n");
     print_list(signals, ARRAY_SIZE(signals));
     printf(".SH EXIT STATUS\n");
