@@ -36,7 +36,8 @@ bool interrupt_deliver(struct vcpu *vcpu, unsigned vector, enum interrupt_kind k
 
 /*
  * What an engine calls between instructions when vcpu->requests is not zero: takes INIT, SIPI, NMI,
- * interrupts, TLB flush, code mailbox. Returns VCPU_EXIT_NONE to carry on, or the exit to return;
+ * interrupts, TLB flush, code mailbox. Returns VCPU_EXIT_NONE to carry on, or the exit to return
+ * (VCPU_EXIT_HALT where the vcpu is still halted behind it);
  * *stop is set when the engine must return to its caller even for VCPU_EXIT_NONE.
  */
 enum vcpu_exit vcpu_service_requests(struct vcpu *vcpu, bool *stop);

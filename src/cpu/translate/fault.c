@@ -44,11 +44,15 @@ static const struct instruction_mark *mark_at(const struct translation *translat
 
 /* Not ours. The jail lets nobody change handlers, so the default cannot be had back: end as it
  * would. */
-static void give_up(int number)
+static _Noreturn void give_up(int number)
 {
-    static const char message[] = "nacre: a fault of the host process itself; please report this\n";
-    if (write(STDERR_FILENO, message, sizeof(message) - 1) < 0)
-        _exit(128 + number);
+    static const char defect[] = "nacre: a fault of the host process itself; please report this\n";
+    static const char memory[] = "nacre: the host has no memory left for the guest's, or a file "
+                                 "that is mapped has become shorter\n";
+    bool bus = number == SIGBUS;
+    ssize_t ignored = write(STDERR_FILENO, bus ? memory : defect,
+                            (bus ? sizeof(memory) : sizeof(defect)) - 1);
+    (void)ignored;
     _exit(128 + number);
 }
 
@@ -60,20 +64,16 @@ static void fault_handle(int number, siginfo_t *info, void *opaque)
     if (number == SIGBUS)
         give_up(number);
     struct vcpu *vcpu = (struct vcpu *)gs_base_read(); /* NOLINT(performance-no-int-to-ptr) */
-    if (!vcpu) {
+    if (!vcpu)
         give_up(number);
-        return;
-    }
     const struct translator *translator = vcpu->translate.shared;
     uint64_t pc = (uint64_t)context->uc_mcontext.gregs[REG_RIP];
     const struct translation *translation = translator_at(translator, pc);
     uint32_t offset = (uint32_t)(pc - (uintptr_t)translator->executable);
     const struct instruction_mark *mark =
         translation ? mark_at(translation, offset - translation->start) : NULL;
-    if (!mark) {
+    if (!mark)
         give_up(number);
-        return;
-    }
     struct site *site = vcpu->translate.fault_site;
     site->offset = mark->offset;
     site->executed = (uint8_t)(mark - translation->marks);

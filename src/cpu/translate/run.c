@@ -205,10 +205,6 @@ static enum vcpu_exit translate_loop(struct vcpu *vcpu)
             enum vcpu_exit exit = vcpu_service_requests(vcpu, &stop);
             if (exit != VCPU_EXIT_NONE || stop)
                 return exit;
-            if (vcpu->run_state == VCPU_HALTED && atomic_exchange(&vcpu->kicked, false))
-                vcpu->run_state = VCPU_RUNNING;
-            if (vcpu->run_state != VCPU_RUNNING)
-                return VCPU_EXIT_HALT;
         }
         if (unlikely(vcpu->instruction_count >= vcpu->instruction_budget))
             return VCPU_EXIT_SWITCH;
