@@ -48,6 +48,14 @@ class Ends(Case):
         process.terminate()
         self.assertEqual(process.wait(SECONDS), 128 + signal.SIGTERM)
 
+    def test_translated_code_has_names_for_perf(self):
+        process = self.spawn(POWER_OFF, "--engine", "translate", "--perf-map")
+        path = f"/tmp/perf-{process.pid}.map"
+        self.addCleanup(os.unlink, path)
+        self.assertEqual(process.wait(SECONDS), 0)
+        with open(path) as file:
+            self.assertRegex(file.read(), r"^([0-9a-f]+ [0-9a-f]+ guest (user|kernel) 0x[0-9a-f]+\n)+$")
+
     def test_engines_take_turns(self):
         text = bytes(range(32, 113)) * 4 + b"q"
         result = self.run_guest(ECHO, "--engine-switch-every", "7", stdin=None, input=text)

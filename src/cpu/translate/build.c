@@ -3,6 +3,7 @@
 
 #include "cpu/interpret/single.h"
 #include "cpu/translate/check.h"
+#include "cpu/translate/perf_map.h"
 #include "cpu/translate/rewrite.h"
 
 #define EVENT_LENGTH 15 /* mov r15, imm64; jmp rel32 */
@@ -461,5 +462,9 @@ struct translation *build_translation(struct translator *translator, struct vcpu
         return NULL;
     }
     translation_add(translator, translation);
+    if (translator->perf_map)
+        perf_map_add(translator->perf_map, translator_code(translator, translation->start),
+                     translation->end - translation->start,
+                     vcpu->translate.rip_page + (gpa & (PAGE_SIZE - 1)), mode & CODE_MODE_USER);
     return translation;
 }

@@ -108,6 +108,8 @@ void translator_destroy(struct translator *translator)
         munmap((void *)translator->executable, translator->size);
     if (translator->fd >= 0)
         close(translator->fd);
+    if (translator->perf_map)
+        (void)fclose(translator->perf_map);
     pthread_mutex_destroy(&translator->lock);
     pthread_rwlock_destroy(&translator->inside);
     free(translator);

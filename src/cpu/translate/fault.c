@@ -50,8 +50,8 @@ static _Noreturn void give_up(int number)
     static const char memory[] = "nacre: the host has no memory left for the guest's, or a file "
                                  "that is mapped has become shorter\n";
     bool bus = number == SIGBUS;
-    ssize_t ignored = write(STDERR_FILENO, bus ? memory : defect,
-                            (bus ? sizeof(memory) : sizeof(defect)) - 1);
+    ssize_t ignored =
+        write(STDERR_FILENO, bus ? memory : defect, (bus ? sizeof(memory) : sizeof(defect)) - 1);
     (void)ignored;
     _exit(128 + number);
 }

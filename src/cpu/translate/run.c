@@ -6,6 +6,7 @@
 #include "cpu/translate/event.h"
 #include "cpu/translate/fault.h"
 #include "cpu/translate/jump.h"
+#include "cpu/translate/perf_map.h"
 #include "cpu/translate/stubs.h"
 #include "cpu/translate/vector.h"
 
@@ -46,6 +47,10 @@ static struct translator *translator_join(struct vcpu *vcpu, struct error *error
         struct translator *translator = translator_create(size, vcpu->model, error);
         if (!translator)
             return NULL;
+        if (options && options->perf_map && !(translator->perf_map = perf_map_open(error))) {
+            translator_destroy(translator);
+            return NULL;
+        }
         translator->observer =
             (struct memory_observer){.code_written = code_written, .opaque = translator};
         memory_add_observer(vcpu->memory, &translator->observer);
