@@ -11,9 +11,11 @@
 #include "display/view.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 
 #define OUTPUT_SIZE 16384
+#define PIECE_SIZE  64          /* of output, at most */
 #define UNKNOWN     0xffffffffu /* what the terminal shows in a cell nobody has written to */
 
 struct text_view {
@@ -35,16 +37,18 @@ static void flush(struct text_view *view)
     view->output_length = 0;
 }
 
-__attribute__((format(printf, 2, 3))) static void put(struct text_view *view, const char *format,
-                                                      ...)
+static void put(struct text_view *view, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void put(struct text_view *view, const char *format, ...)
 {
     va_list arguments;
-    if (view->output_length + 64 > OUTPUT_SIZE)
-        flush(view);
     va_start(arguments, format);
-    int length = vsnprintf(view->output + view->output_length, 64, format, arguments);
+    if (view->output_length + PIECE_SIZE > OUTPUT_SIZE)
+        flush(view);
+    int length = vsnprintf(view->output + view->output_length, PIECE_SIZE, format, arguments);
     va_end(arguments);
-    view->output_length += (size_t)(length < 64 ? length : 63);
+    view->output_length += (size_t)(length < PIECE_SIZE ? length : PIECE_SIZE - 1);
 }
 
 static void move_to(struct text_view *view, unsigned column, unsigned row)

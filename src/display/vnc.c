@@ -63,7 +63,7 @@ static int parse_address(const char *text, union address *address, struct error 
     snprintf(host, sizeof(host), "%.*s", fits ? (int)(colon - text) : 0, text);
     size_t length = strlen(host);
     if (!strcmp(host, "localhost"))
-        strcpy(host, "127.0.0.1");
+        snprintf(host, sizeof(host), "127.0.0.1");
     if (fits && port <= UINT16_MAX && !*end && inet_pton(AF_INET, host, &address->v4.sin_addr)) {
         address->v4.sin_family = AF_INET;
         address->v4.sin_port = htons((uint16_t)port);
@@ -130,7 +130,7 @@ static int read_password(const char *path, char *password, struct error *error)
                          "--display vnc: the password in %s must have 1 to %d characters: VNC "
                          "looks at no more",
                          path, VNC_PASSWORD_MAX);
-    strcpy(password, line);
+    memcpy(password, line, length + 1);
     return 0;
 }
 
