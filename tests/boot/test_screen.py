@@ -177,8 +177,11 @@ class Screenshot(View):
     def start(self, *arguments):
         self.assertEqual(self.nacre("create", "vm", *arguments, "--display", "none").stderr, "")
         self.addCleanup(self.nacre, "stop", "vm", "--force")
+        self.in_background("start", "vm")
+
+    def in_background(self, *arguments):
         # Not captured: the machine would keep the pipes.
-        subprocess.run([NACRE, "start", "vm"], env={**os.environ, "NACRE_STATE": self.folder}, check=True, timeout=60,
+        subprocess.run([NACRE, *arguments], env={**os.environ, "NACRE_STATE": self.folder}, check=True, timeout=60,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
 
     def shot(self):
@@ -217,6 +220,15 @@ class Screenshot(View):
         self.assertEqual(set(b"".join(rows[:16])), {0, 170})
         self.assertIn("no such key", self.nacre("key", "vm", "ctrl-x-nonsense").stderr)
         self.assertIn("ASCII", self.nacre("type", "vm", "ä").stderr)
+        # Screen and keyboard are part of a snapshot.
+        self.nacre("type", "vm", "echo be'fo're", "--enter")
+        self.wait_for("^before$")
+        self.assertEqual(self.nacre("snapshot", "vm", "one").stderr, "")
+        self.nacre("stop", "vm", "--force")
+        self.in_background("restore", "vm", "one")
+        self.wait_for("^before$")
+        self.nacre("type", "vm", "echo af'te'r", "--enter")
+        self.wait_for("^after$")
 
     def test_modes_of_the_vga_bios(self):
         """Text, planar, 256 colours and VBE, set and drawn to by a boot sector through SeaBIOS."""
