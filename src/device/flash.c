@@ -38,9 +38,11 @@ enum write_mode {
     WRITE_LOCK,
 };
 
+#define FIELD_COUNT 4 /* of the state */
+
 struct flash {
     struct device device;
-    struct state_field fields[4];
+    struct state_field fields[FIELD_COUNT];
     struct state_table state;
     pthread_mutex_t lock;
     uint8_t *backing;
@@ -242,22 +244,24 @@ static const struct device_ops flash_ops = {
     .after_load = flash_after_load,
 };
 
+static const struct state_field flash_fields[] = {
+    STATE_FIELD(struct flash, read_mode),
+    STATE_FIELD(struct flash, write_mode),
+    STATE_FIELD(struct flash, status),
+};
+_Static_assert(ARRAY_SIZE(flash_fields) + 1 == FIELD_COUNT, "all, and the bytes");
+
 /* A table for this chip alone: how many bytes there are is its own affair. */
 static void state_fill(struct flash *flash)
 {
-    const struct state_field fields[] = {
-        STATE_FIELD(struct flash, read_mode),
-        STATE_FIELD(struct flash, write_mode),
-        STATE_FIELD(struct flash, status),
-        {.name = "bytes",
-         .kind = STATE_BYTES,
-         .offset = offsetof(struct flash, bytes),
-         .size = flash->size,
-         .count = 1},
-    };
-    memcpy(flash->fields, fields, sizeof(fields));
+    memcpy(flash->fields, flash_fields, sizeof(flash_fields));
+    flash->fields[FIELD_COUNT - 1] = (struct state_field){.name = "bytes",
+                                                          .kind = STATE_BYTES,
+                                                          .offset = offsetof(struct flash, bytes),
+                                                          .size = flash->size,
+                                                          .count = 1};
     flash->state = (struct state_table){
-        .name = "flash", .version = 1, .fields = flash->fields, .field_count = ARRAY_SIZE(fields)};
+        .name = "flash", .version = 1, .fields = flash->fields, .field_count = FIELD_COUNT};
 }
 
 int flash_create(struct bus *bus, const struct flash_config *config, struct error *error)
