@@ -252,3 +252,9 @@ void bus_mapping_changed(struct bus *bus)
     if (bus->mapping_sink)
         bus->mapping_sink(bus->mapping_opaque);
 }
+
+void bus_set_a20(struct bus *bus, bool open)
+{
+    if (atomic_exchange(&bus->memory->a20_closed, !open) == open)
+        bus_mapping_changed(bus);
+}

@@ -111,6 +111,8 @@ struct irq_line bus_gsi(struct bus *bus, unsigned number);
 void bus_message(struct bus *bus, uint64_t address, uint32_t data);
 void bus_eoi(struct bus *bus, uint8_t vector);
 void bus_power(struct bus *bus, enum bus_power request);
+/* Opens or closes the processors' address line 20: the keyboard controller and port 0x92. */
+void bus_set_a20(struct bus *bus, bool open);
 /* RAM has become ROM or the reverse: the CPUs forget what they have cached of any page. Any thread;
  * they do so before the next branch. */
 void bus_mapping_changed(struct bus *bus);

@@ -250,20 +250,25 @@ static bool walk_paging_off(uint64_t gva, struct mmu_translation *translation)
 bool mmu_walk(struct vcpu *vcpu, uint64_t gva, enum mmu_access access, enum mmu_mode mode,
               struct mmu_translation *translation)
 {
+    const uint64_t lines = memory_line_mask(vcpu->memory);
     if (!(vcpu->cr0 & CR0_PG))
-        return walk_paging_off(gva, translation);
+        return walk_paging_off(gva & lines, translation);
     enum walk_result result;
     do {
         *translation = (struct mmu_translation){0};
         result = walk_once(vcpu, gva, access, mode, translation);
     } while (result == WALK_AGAIN);
+    translation->gpa &= lines;
     return result == WALK_DONE;
 }
 
 bool mmu_inspect(struct vcpu *vcpu, uint64_t gva, struct mmu_translation *translation)
 {
+    const uint64_t lines = memory_line_mask(vcpu->memory);
     if (!(vcpu->cr0 & CR0_PG))
-        return walk_paging_off(gva, translation);
+        return walk_paging_off(gva & lines, translation);
     *translation = (struct mmu_translation){0};
-    return walk_once(vcpu, gva, MMU_ACCESS_COUNT, MMU_SUPERVISOR, translation) == WALK_DONE;
+    bool found = walk_once(vcpu, gva, MMU_ACCESS_COUNT, MMU_SUPERVISOR, translation) == WALK_DONE;
+    translation->gpa &= lines;
+    return found;
 }

@@ -40,6 +40,7 @@ struct acpi_power {
     uint64_t timer_ns;       /* since then: what the state holds in its place */
     uint64_t halves;         /* changes of the PM timer's highest bit that status has seen */
     struct loop_timer *overflow;
+    bool a20_closed; /* what the state holds in the place of the memory's */
     struct irq_line sci;
     struct bus_region regions[3];
 };
@@ -139,16 +140,21 @@ static void pm_write(void *opaque, uint64_t offset, uint64_t value, unsigned siz
     pthread_mutex_unlock(&power->lock);
 }
 
-/* System control port A: A20 is always open; bit 0 resets. */
+/* System control port A. */
+#define CONTROL_A_RESET BIT(0)
+#define CONTROL_A_A20   BIT(1)
+
 static uint64_t control_a_read(void *opaque, uint64_t offset, unsigned size)
 {
-    return 0x02;
+    const struct acpi_power *power = opaque;
+    return atomic_load(&power->bus->memory->a20_closed) ? 0 : CONTROL_A_A20;
 }
 
 static void control_a_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
 {
     struct acpi_power *power = opaque;
-    if (value & 1)
+    bus_set_a20(power->bus, value & CONTROL_A_A20);
+    if (value & CONTROL_A_RESET)
         bus_power(power->bus, BUS_POWER_RESET);
 }
 
@@ -175,6 +181,7 @@ static void power_reset(struct device *device)
     struct acpi_power *power = (struct acpi_power *)device;
     pthread_mutex_lock(&power->lock);
     power->status = power->enable = 0;
+    bus_set_a20(power->bus, true);
     power->gpe_status = power->gpe_enable = 0;
     power->timer_start_ns = clock_monotonic_ns();
     power->halves = 0;
@@ -197,6 +204,7 @@ static void power_before_save(struct device *device)
     struct acpi_power *power = (struct acpi_power *)device;
     pthread_mutex_lock(&power->lock);
     power->timer_ns = clock_monotonic_ns() - power->timer_start_ns;
+    power->a20_closed = atomic_load(&power->bus->memory->a20_closed);
     pthread_mutex_unlock(&power->lock);
 }
 
@@ -205,6 +213,7 @@ static int power_after_load(struct device *device, struct error *error)
     struct acpi_power *power = (struct acpi_power *)device;
     pthread_mutex_lock(&power->lock);
     power->timer_start_ns = clock_monotonic_ns() - power->timer_ns;
+    bus_set_a20(power->bus, !power->a20_closed);
     power_update(power);
     pthread_mutex_unlock(&power->lock);
     return 0;
@@ -220,9 +229,9 @@ static const struct state_field power_fields[] = {
     STATE_FIELD(struct acpi_power, status),     STATE_FIELD(struct acpi_power, enable),
     STATE_FIELD(struct acpi_power, control),    STATE_FIELD(struct acpi_power, timer_ns),
     STATE_FIELD(struct acpi_power, halves),     STATE_FIELD(struct acpi_power, gpe_status),
-    STATE_FIELD(struct acpi_power, gpe_enable),
+    STATE_FIELD(struct acpi_power, gpe_enable), STATE_FIELD(struct acpi_power, a20_closed),
 };
-static const struct state_table power_state = STATE_TABLE("acpi-power", 3, power_fields);
+static const struct state_table power_state = STATE_TABLE("acpi-power", 4, power_fields);
 
 /* NULL: the machine has none. */
 static struct acpi_power *find(struct bus *bus)

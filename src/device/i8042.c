@@ -151,7 +151,9 @@ static uint8_t output_port(const struct i8042 *controller)
     uint8_t lines = 0;
     if (controller->status & STATUS_OUTPUT_FULL)
         lines = controller->status & STATUS_MOUSE ? OUTPUT_MOUSE : OUTPUT_KEYBOARD;
-    return OUTPUT_NO_RESET | OUTPUT_A20 | lines;
+    if (!atomic_load(&controller->bus->memory->a20_closed))
+        lines |= OUTPUT_A20;
+    return OUTPUT_NO_RESET | lines;
 }
 
 static void pulse(struct i8042 *controller, uint8_t lines)
@@ -221,6 +223,7 @@ static void take_data(struct i8042 *controller, uint8_t value)
         ps2_keyboard_write(&controller->keyboard, value);
         break;
     case COMMAND_WRITE_OUTPUT:
+        bus_set_a20(controller->bus, value & OUTPUT_A20);
         pulse(controller, value);
         break;
     case COMMAND_AS_KEYBOARD:

@@ -68,6 +68,7 @@ struct memory {
     uint64_t rom_start;                /* gpa of the firmware's ROM, which ends at 4 GiB */
     uint64_t rom_size;                 /* bytes; 0: none */
     uint64_t end;                      /* first gpa past all RAM and ROM: size of the reservation */
+    atomic_bool a20_closed;            /* address line 20 is held low: see memory_line_mask() */
     _Atomic uint8_t *page_flags;       /* one byte a page, indexed by gpa >> PAGE_SHIFT */
     _Atomic uint64_t *code_bytes;      /* one bit a byte: an engine holds code of it */
     _Atomic uint32_t *code_misses;     /* one count a page: see memory_code_hit() */
@@ -88,6 +89,14 @@ struct memory *memory_open_image(int image, uint64_t size, struct error *error);
 void memory_destroy(struct memory *memory);
 void memory_add_observer(struct memory *memory, struct memory_observer *observer);
 void memory_remove_observer(struct memory *memory, struct memory_observer *observer);
+
+/* The address lines that leave a processor. With A20 closed the second megabyte is the first, as on
+ * the first PCs; who changes it calls bus_mapping_changed(). Devices are not behind that gate. */
+static inline uint64_t memory_line_mask(const struct memory *memory)
+{
+    return atomic_load_explicit(&memory->a20_closed, memory_order_relaxed) ? ~BIT(20)
+                                                                           : ~UINT64_C(0);
+}
 
 /* Reads of the page come from host memory: RAM or ROM. */
 static inline bool memory_is_ram(const struct memory *memory, uint64_t gpa)

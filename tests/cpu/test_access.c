@@ -226,6 +226,24 @@ static void test_many_stores_beside_code_drop_it(void **state)
     }
 }
 
+/* The second megabyte is the first then: for code that counts on 8086 addresses wrapping. */
+static void test_a20(void **state)
+{
+    struct bare *bare = *state;
+    const uint64_t far = UINT64_C(0x100000) + PAGE;
+    uint8_t near_byte = 1, far_byte = 2, byte = 0;
+    memory_write(bare->memory, PAGE, &near_byte, 1);
+    memory_write(bare->memory, far, &far_byte, 1);
+    atomic_store(&bare->memory->a20_closed, true);
+    mmu_flush_all(bare->vcpu);
+    assert_int_equal(mmu_read(bare->vcpu, far, &byte, 1, MMU_SUPERVISOR), MMU_OK);
+    assert_int_equal(byte, 1);
+    atomic_store(&bare->memory->a20_closed, false);
+    mmu_flush_all(bare->vcpu);
+    assert_int_equal(mmu_read(bare->vcpu, far, &byte, 1, MMU_SUPERVISOR), MMU_OK);
+    assert_int_equal(byte, 2);
+}
+
 static void test_non_canonical(void **state)
 {
     static const uint64_t addresses[] = {UINT64_C(0x0000800000000000), UINT64_C(0xffff7ffffffffff8),
@@ -302,6 +320,7 @@ int main(void)
         TEST(test_code_page),
         TEST(test_stores_beside_code_keep_it),
         TEST(test_many_stores_beside_code_drop_it),
+        TEST(test_a20),
         TEST(test_non_canonical),
         TEST(test_wrap),
         TEST(test_data_breakpoints),

@@ -141,6 +141,23 @@ static void test_resets(void **state)
     assert_int_equal(board->power, BUS_POWER_RESET);
 }
 
+static void test_a20(void **state)
+{
+    struct board *board = *state;
+    void *fresh;
+    assert_int_equal(board_in(board, 0x92), 2);
+    board_out(board, 0x92, 0);
+    assert_true(atomic_load(&board->memory->a20_closed));
+    assert_int_equal(board_in(board, 0x92), 0);
+    uint8_t *saved = board_save(board, "acpi-power");
+    bus_reset_devices(&board->bus);
+    assert_false(atomic_load(&board->memory->a20_closed));
+    setup(&fresh);
+    assert_int_equal(board_load(fresh, "acpi-power", saved), 0);
+    assert_true(atomic_load(&((struct board *)fresh)->memory->a20_closed));
+    board_teardown(&fresh);
+}
+
 static void test_general_events(void **state)
 {
     struct board *board = *state;
@@ -190,11 +207,17 @@ static void test_state_survives(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        POWER_TEST(test_power_button),   POWER_TEST(test_widths_of_the_event_block),
-        POWER_TEST(test_power_off),      POWER_TEST(test_power_off_by_one_byte),
-        POWER_TEST(test_timer),          POWER_TEST(test_timer_event),
-        POWER_TEST(test_resets),         POWER_TEST(test_panic),
-        POWER_TEST(test_state_survives), POWER_TEST(test_general_events),
+        POWER_TEST(test_power_button),
+        POWER_TEST(test_widths_of_the_event_block),
+        POWER_TEST(test_power_off),
+        POWER_TEST(test_power_off_by_one_byte),
+        POWER_TEST(test_timer),
+        POWER_TEST(test_timer_event),
+        POWER_TEST(test_resets),
+        POWER_TEST(test_panic),
+        POWER_TEST(test_state_survives),
+        POWER_TEST(test_general_events),
+        POWER_TEST(test_a20),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
