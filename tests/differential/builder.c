@@ -50,6 +50,15 @@ ZydisRegister general_register(unsigned number, unsigned size)
     return bases[__builtin_ctz(size)] + (ZydisRegister)number;
 }
 
+/* In 32-bit code the bit of VEX says nothing that extends ModRM.rm in 64-bit code. */
+static void spoil_vex(struct builder *builder, uint8_t *bytes)
+{
+    while (*bytes == 0x67 || *bytes == 0x64 || *bytes == 0x65)
+        bytes++;
+    if (builder->test->mode != MODE_64 && *bytes == 0xc4 && one_in(builder->random, 4))
+        bytes[1] ^= 0x20;
+}
+
 bool builder_encode(struct builder *builder, ZydisEncoderRequest *request)
 {
     struct test_case *test = builder->test;
@@ -57,6 +66,7 @@ bool builder_encode(struct builder *builder, ZydisEncoderRequest *request)
     if (test->length + ZYDIS_MAX_INSTRUCTION_LENGTH > CODE_MAX ||
         !ZYAN_SUCCESS(ZydisEncoderEncodeInstruction(request, test->code + test->length, &length)))
         return false;
+    spoil_vex(builder, test->code + test->length);
     test->length += (unsigned)length;
     return true;
 }

@@ -178,6 +178,14 @@ bool states_equal(const struct test_case *test, const struct machine_state *befo
            !memcmp(native->tail, engine->tail, TAIL_SIZE);
 }
 
+static void report_encoding(const struct test_case *test, unsigned offset, unsigned length)
+{
+    uint64_t base = test->mode == MODE_16 ? CODE_ADDRESS : 0;
+    printf("  %llx: ", (unsigned long long)(test->address + offset - base));
+    for (unsigned i = 0; i < length; i++)
+        printf("%02x", test->code[offset + i]);
+}
+
 void report_code(const struct test_case *test)
 {
     ZydisDecoder decoder = decoder_of(test->mode);
@@ -190,14 +198,15 @@ void report_code(const struct test_case *test)
         uint64_t address =
             test->address + offset - (test->mode == MODE_16 ? CODE_ADDRESS : UINT64_C(0));
         if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, test->code + offset,
-                                                 test->length - offset, &instruction, operands)))
+                                                 test->length - offset, &instruction, operands))) {
+            report_encoding(test, offset, test->length - offset);
+            printf(" which Zydis does not know\n");
             break;
+        }
         ZydisFormatterFormatInstruction(&formatter, &instruction, operands,
                                         instruction.operand_count_visible, text, sizeof(text),
                                         address, NULL);
-        printf("  %llx: ", (unsigned long long)address);
-        for (unsigned i = 0; i < instruction.length; i++)
-            printf("%02x", test->code[offset + i]);
+        report_encoding(test, offset, instruction.length);
         printf("%*s%s\n", 32 - 2 * instruction.length, " ", text);
         offset += instruction.length;
     }

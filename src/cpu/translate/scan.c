@@ -623,6 +623,20 @@ static bool is_same_operand(const ZydisDecodedOperand *one, const ZydisDecodedOp
            (one->type != ZYDIS_OPERAND_TYPE_REGISTER || one->reg.value == other->reg.value);
 }
 
+/* VPCMPESTRI has lengths in RDX and RAX then, of which Zydis says nothing. */
+static bool may_widen(const struct instruction *instruction)
+{
+    const ZydisDecodedInstruction *decoded = &instruction->decoded;
+    bool evex = decoded->encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX;
+    if (!(evex ? decoded->raw.evex.W : decoded->raw.vex.W))
+        return false;
+    for (unsigned i = 0; i < decoded->operand_count; i++)
+        if (instruction->operands[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+            guest_register(instruction->operands[i].reg.value) != NO_REGISTER)
+            return true;
+    return false;
+}
+
 /* VEX and EVEX have bits that 32-bit code may set as it likes, and 64-bit mode looks at; VZEROUPPER
  * and VZEROALL spare registers that only 64-bit code has. */
 static bool differs_in_64bit(const struct scan *scan, const struct instruction *instruction)
@@ -635,7 +649,7 @@ static bool differs_in_64bit(const struct scan *scan, const struct instruction *
                                              instruction->length, &decoded, operands)) ||
         decoded.mnemonic != instruction->decoded.mnemonic ||
         decoded.operand_count_visible != instruction->decoded.operand_count_visible ||
-        decoded.mnemonic == ZYDIS_MNEMONIC_VZEROUPPER ||
+        may_widen(instruction) || decoded.mnemonic == ZYDIS_MNEMONIC_VZEROUPPER ||
         decoded.mnemonic == ZYDIS_MNEMONIC_VZEROALL)
         return true;
     for (unsigned i = 0; i < decoded.operand_count_visible; i++)
