@@ -113,7 +113,7 @@ class Bochs:
         with open(os.path.join(boot, "grub", "grub.cfg"), "w") as file:
             file.write(GRUB_CONFIGURATION.format(append=append))
         iso = os.path.join(BUILD, "bench.iso")
-        subprocess.run(["grub-mkrescue", "--install-modules=linux normal iso9660 biosdisk", "--locales=", "--fonts=",
+        subprocess.run(["grub-mkrescue", "-d", "/usr/lib/grub/i386-pc", "--install-modules=linux normal iso9660 biosdisk", "--locales=", "--fonts=",
                         "--themes=", "-o", iso, tree], check=True, capture_output=True)  # fmt: skip
         configuration = os.path.join(BUILD, "bochsrc")
         with open(configuration, "w") as file:

@@ -14,6 +14,7 @@ _nacre()
         --cpu) COMPREPLY=($(compgen -W 'x86-64-v2 x86-64-v3 x86-64-v4 host x86-64-v1' -- "$word")); return ;;
         --disk) COMPREPLY=($(compgen -f -- "$word")); return ;;
         --cdrom) COMPREPLY=($(compgen -f -- "$word")); return ;;
+        --floppy) COMPREPLY=($(compgen -f -- "$word")); return ;;
         --serial) COMPREPLY=($(compgen -W 'stdio pty unix: file: fd: none' -- "$word")); return ;;
         --display) COMPREPLY=($(compgen -W 'none text vnc=' -- "$word")); return ;;
         --engine) COMPREPLY=($(compgen -W 'auto translate interpret' -- "$word")); return ;;
@@ -33,14 +34,14 @@ _nacre()
         --backing) COMPREPLY=($(compgen -f -- "$word")); return ;;
         esac
         case ${COMP_WORDS[1]} in
-        run) words='--kernel --initrd --module --firmware --boot --append --cpus --memory --cpu --disk --cdrom --net --serial --console --debug-console --display --engine --engine-switch-every --code-cache --perf-map --stats --trace --trace-file --log-level --log-file --restore --restore-verify --restore-clone --save --name --jail --control --test-device --no-hpet --no-reboot --quiet --help' ;;
-        create) words='--image --image-size --cloud-init --kernel --initrd --module --firmware --boot --append --cpus --memory --cpu --disk --cdrom --net --serial --console --debug-console --display --engine --engine-switch-every --code-cache --perf-map --stats --trace --trace-file --log-level --log-file --restore --restore-verify --restore-clone --save --name --jail --control --test-device --no-hpet --no-reboot --quiet --help' ;;
+        run) words='--kernel --initrd --module --firmware --boot --append --cpus --memory --cpu --disk --cdrom --floppy --net --serial --console --debug-console --display --engine --engine-switch-every --code-cache --perf-map --stats --trace --trace-file --log-level --log-file --restore --restore-verify --restore-clone --save --name --jail --control --test-device --no-hpet --no-reboot --quiet --help' ;;
+        create) words='--image --image-size --cloud-init --kernel --initrd --module --firmware --boot --append --cpus --memory --cpu --disk --cdrom --floppy --net --serial --console --debug-console --display --engine --engine-switch-every --code-cache --perf-map --stats --trace --trace-file --log-level --log-file --restore --restore-verify --restore-clone --save --name --jail --control --test-device --no-hpet --no-reboot --quiet --help' ;;
         start) words='--foreground --help' ;;
         stop) words='--timeout --force --help' ;;
         pause) words='--help' ;;
         resume) words='--help' ;;
         reset) words='--help' ;;
-        set) words='--drop --kernel --initrd --module --firmware --boot --append --cpus --memory --cpu --disk --cdrom --net --serial --console --debug-console --display --engine --engine-switch-every --code-cache --perf-map --stats --trace --trace-file --log-level --log-file --restore --restore-verify --restore-clone --save --name --jail --control --test-device --no-hpet --no-reboot --quiet --help' ;;
+        set) words='--drop --kernel --initrd --module --firmware --boot --append --cpus --memory --cpu --disk --cdrom --floppy --net --serial --console --debug-console --display --engine --engine-switch-every --code-cache --perf-map --stats --trace --trace-file --log-level --log-file --restore --restore-verify --restore-clone --save --name --jail --control --test-device --no-hpet --no-reboot --quiet --help' ;;
         show) words='--json --help' ;;
         screenshot) words='--text --help' ;;
         type) words='--enter --help' ;;

@@ -232,10 +232,16 @@ static int set_disk(void *target, const char *text, struct error *error)
 
 static int set_cdrom(void *target, const char *text, struct error *error)
 {
-    struct block_options *cdrom = &((struct run_options *)target)->vm.cdrom;
-    *cdrom = (struct block_options){.option = "--cdrom", .path = text, .format = "raw"};
-    cdrom->read_only = true;
+    ((struct run_options *)target)->vm.cdrom = (struct block_options){
+        .option = "--cdrom", .path = text, .format = "raw", .read_only = true};
     return 0;
+}
+
+static int set_floppy(void *target, const char *text, struct error *error)
+{
+    struct block_options *floppy = &((struct run_options *)target)->vm.floppy;
+    *floppy = (struct block_options){.option = "--floppy", .format = "raw"};
+    return block_options_parse(floppy, (char *)text, error);
 }
 
 static int set_net(void *target, const char *text, struct error *error)
@@ -386,6 +392,7 @@ const struct option_spec run_option_table[] = {
      "aio=auto|threads|io_uring, " RATE_LIMIT_SYNTAX,
      set_disk, NULL},
     {"cdrom", "FILE", "ISO 9660 image for an IDE CD-ROM drive", set_cdrom, NULL},
+    {"floppy", "PATH[,readonly=on]", "image of a 1.44M floppy for a drive A", set_floppy, NULL},
     {"net", "KIND[,SETTING...]",
      "network card: user (NAT; hostfwd=tcp:127.0.0.1:2222-:22, restrict=on, network=, dns=, "
      "domain=, hostname=, tftp=FOLDER, bootfile=), tap[=NAME] (bridge=), switch=NAME; with all "

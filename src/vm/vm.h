@@ -33,8 +33,8 @@ struct vm_config {
     struct engine_options engine_options;
     struct block_options disks[VM_DISKS_MAX];
     unsigned disk_count;
-    struct block_options cdrom;    /* path NULL: no drive */
-    const char *nets[VM_NETS_MAX]; /* as after --net */
+    struct block_options cdrom, floppy; /* path NULL: no drive */
+    const char *nets[VM_NETS_MAX];      /* as after --net */
     unsigned net_count;
     bool test_device;                 /* for test suites of kernels */
     bool no_reboot;                   /* a guest reboot ends the VM */

@@ -9,8 +9,9 @@
 #include "vm/vm.h"
 
 /* Places in vm_devices.blocks behind those of the disks. */
-#define VM_CDROM_SLOT VM_DISKS_MAX
-#define VM_BLOCKS_MAX (VM_CDROM_SLOT + 1)
+#define VM_CDROM_SLOT  VM_DISKS_MAX
+#define VM_FLOPPY_SLOT (VM_CDROM_SLOT + 1)
+#define VM_BLOCKS_MAX  (VM_FLOPPY_SLOT + 1)
 
 struct vm_devices {
     struct pci_bus *pci;

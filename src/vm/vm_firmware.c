@@ -23,8 +23,7 @@ enum {
 #define E820_RAM      1
 #define E820_RESERVED 2
 
-/* There is no battery that could have kept it. */
-static void write_cmos(struct bus *bus, unsigned index, uint64_t value, unsigned size)
+void vm_write_cmos(struct bus *bus, unsigned index, uint64_t value, unsigned size)
 {
     for (unsigned i = 0; i < size; i++) {
         bus_write(bus, BUS_PORT, CMOS_PORT, index + i, 1);
@@ -41,12 +40,12 @@ static void fill_cmos(const struct vm_config *config, struct bus *bus)
 {
     uint64_t low = bus->memory->low_size;
     uint64_t extended = at_most((low - MIB(1)) >> 10, UINT16_MAX);
-    write_cmos(bus, CMOS_BASE_MEMORY, MEMORY_VIDEO >> 10, 2);
-    write_cmos(bus, CMOS_EXTENDED, extended, 2);
-    write_cmos(bus, CMOS_EXTENDED_COPY, extended, 2);
-    write_cmos(bus, CMOS_ABOVE_16M, low > MIB(16) ? (low - MIB(16)) >> 16 : 0, 2);
-    write_cmos(bus, CMOS_ABOVE_4G, bus->memory->high_size >> 16, 3);
-    write_cmos(bus, CMOS_CPU_COUNT, config->cpu_count - 1, 1);
+    vm_write_cmos(bus, CMOS_BASE_MEMORY, MEMORY_VIDEO >> 10, 2);
+    vm_write_cmos(bus, CMOS_EXTENDED, extended, 2);
+    vm_write_cmos(bus, CMOS_EXTENDED_COPY, extended, 2);
+    vm_write_cmos(bus, CMOS_ABOVE_16M, low > MIB(16) ? (low - MIB(16)) >> 16 : 0, 2);
+    vm_write_cmos(bus, CMOS_ABOVE_4G, bus->memory->high_size >> 16, 3);
+    vm_write_cmos(bus, CMOS_CPU_COUNT, config->cpu_count - 1, 1);
 }
 
 static int add_e820(struct fw_cfg *fw_cfg, const struct memory *memory, struct error *error)

@@ -16,4 +16,8 @@ int vm_firmware_create(const struct vm_config *config, struct firmware_variables
 struct fw_cfg *vm_fw_cfg_create(const struct vm_config *config, struct bus *bus,
                                 struct error *error);
 
+/* Writes `size` bytes of CMOS, as a PC's setup does: there is no battery that could have kept them.
+ */
+void vm_write_cmos(struct bus *bus, unsigned index, uint64_t value, unsigned size);
+
 #endif

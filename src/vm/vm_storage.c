@@ -2,8 +2,10 @@
 #include "vm/vm_storage.h"
 
 #include "bus/pci.h"
+#include "device/floppy/floppy.h"
 #include "device/ide/ide.h"
 #include "virtio/blk.h"
+#include "vm/vm_firmware.h"
 
 #include <errno.h>
 
@@ -79,9 +81,32 @@ static int create_ide(struct vm_devices *devices, const struct vm_config *config
     return result == 0 && any ? ide_create(devices->pci, &ide, error) : result;
 }
 
+/* The controller, and the DMA controller that only it needs. */
+static int create_floppy(struct vm_devices *devices, const struct vm_config *config,
+                         struct bus *bus, struct error *error)
+{
+    if (!config->floppy.path)
+        return 0;
+    struct block *block = open_image(devices, VM_FLOPPY_SLOT, &config->floppy, config, bus, error);
+    if (!block)
+        return -EINVAL;
+    if (block->size != FLOPPY_SIZE)
+        return error_set(error, EINVAL,
+                         "--floppy %s: is %llu bytes long; a 1.44M floppy has %d (truncate -s "
+                         "1440K makes a file so long)",
+                         config->floppy.path, (unsigned long long)block->size, FLOPPY_SIZE);
+    struct isa_dma *dma = isa_dma_create(bus, error);
+    if (!dma)
+        return -error->code;
+    vm_write_cmos(bus, FLOPPY_CMOS, FLOPPY_CMOS_TYPE, 1);
+    return floppy_create(bus, dma, block, error);
+}
+
 int vm_storage_create(struct vm_devices *devices, const struct vm_config *config, struct bus *bus,
                       struct error *error)
 {
     int result = create_virtio_disks(devices, config, bus, error);
-    return result == 0 ? create_ide(devices, config, bus, error) : result;
+    if (result == 0)
+        result = create_ide(devices, config, bus, error);
+    return result == 0 ? create_floppy(devices, config, bus, error) : result;
 }

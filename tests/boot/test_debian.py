@@ -38,7 +38,7 @@ class Debian(unittest.TestCase):
         base = os.path.join(os.path.realpath(FOLDER), "disk.img")
         subprocess.run([NACRE, "image", "create", "--backing", base, self.disk], check=True)
 
-    def boot(self, cpu="x86-64-v2"):
+    def boot(self, *more, cpu="x86-64-v2"):
         command = os.environ.get("NACRE_DEBIAN_COMMAND")  # to see whether the test or nacre is wrong
         kernel, initrd = (os.path.join(FOLDER, name) for name in ("vmlinuz", "initrd.img"))
         append = "root=/dev/vda rw console=ttyS0 quiet"
@@ -51,7 +51,7 @@ class Debian(unittest.TestCase):
         else:
             machine = Machine(
                 ["run", "--kernel", kernel, "--initrd", initrd, "--append", append, "--cpus", "2", "--cpu", cpu,
-                 "--memory", "1024M", "--disk", self.disk, "--net", forward, "--serial", "stdio"])  # fmt: skip
+                 "--memory", "1024M", "--disk", self.disk, "--net", forward, "--serial", "stdio", *more])  # fmt: skip
         self.addCleanup(machine.close)
         machine.expect("nacre-debian login:", BOOT_SECONDS)
         return machine
@@ -76,16 +76,31 @@ class Debian(unittest.TestCase):
         self.assertEqual(result.returncode, 0, result.stderr)
         return result.stdout
 
+    def check_floppy(self, machine, path):
+        """Linux' driver reads all of it, and writes over the borders of tracks and sides."""
+        machine.run("modprobe floppy && udevadm settle", 60)
+        with open(path, "rb") as image:
+            self.assertIn(hashlib.md5(image.read()).hexdigest(), machine.run("md5sum /dev/fd0", 120))
+        machine.run("dd if=/bin/dash of=/dev/fd0 bs=1k seek=17 conv=fsync status=none", 120)
+        machine.run("echo 3 >/proc/sys/vm/drop_caches", 60)
+        inside = machine.run("md5sum /dev/fd0", 120)
+        with open(path, "rb") as image:
+            self.assertIn(hashlib.md5(image.read()).hexdigest(), inside)
+
     def test_boots_to_login_with_network_and_ssh(self):
         """From an overlay: the image below stays as it was made. Its C library takes the host's widest vectors."""
         self.overlay_disk()
-        machine = self.boot("host")
+        floppy = os.path.join(self.folder, "floppy.img")
+        with open(floppy, "wb") as image:
+            image.write(os.urandom(1440 << 10))
+        machine = self.boot("--floppy", floppy, cpu="host")
         self.log_in(machine)
         machine.run("systemctl is-system-running --wait || systemctl --failed --no-legend", 180)
         self.assertIn("10.0.2.15", machine.run("ip -4 address show scope global", 60))
         with web_server("hello from the host's loopback") as port:
             self.assertIn("hello from the host", machine.run(f"curl -sS http://10.0.2.2:{port}/", 60))
         self.assertIn("nacre-debian", self.ssh("hostname; cat /proc/loadavg"))
+        self.check_floppy(machine, floppy)
         self.power_off(machine)
         subprocess.run(["qemu-img", "check", "-q", self.disk], check=True)
 

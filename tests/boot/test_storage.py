@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""IDE disks and CD-ROMs under Linux' own drivers: ata_piix, sd_mod, sr_mod, isofs."""
+"""IDE disks, CD-ROMs and floppies: under Linux' own drivers (ata_piix, sd_mod, sr_mod, isofs), and booted by a BIOS."""
 
 import hashlib
 import os
+import shutil
+import struct
 import subprocess
 import tempfile
 import unittest
 
-from harness.machine import CACHE, ENGINES, EXIT_CONFIGURATION, EXIT_POWER_OFF, KERNEL, NACRE, ROOT, Machine, linux_arguments
+from harness.firmware import grub_bios_disk, shown
+from harness.machine import BUILD, CACHE, ENGINES, EXIT_CONFIGURATION, EXIT_POWER_OFF, KERNEL, NACRE, ROOT, Machine, linux_arguments
 
 MODULES = os.path.join(CACHE, "storage-modules")
 ORDER = ["scsi_common", "scsi_mod", "sd_mod", "cdrom", "sr_mod", "libata", "ata_piix", "isofs"]
@@ -89,6 +92,63 @@ class Storage(unittest.TestCase):
         self.assertRegex(machine.run("grep ata_piix /proc/interrupts"), r"14:\s+[1-9]\d*\s+XT-PIC")
 
 
+class Bios(unittest.TestCase):
+    """SeaBIOS starts what lies on each kind of medium."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+
+    def run_machine(self, *arguments):
+        machine = Machine(["run", "--quiet", "--firmware", "bios", *arguments])
+        self.addCleanup(machine.close)
+        return machine
+
+    def test_boot_floppy(self):
+        """Our own: real mode and BIOS calls (guest/bios/floppy.S). It leaves its mark on cylinder 40."""
+        with open(os.path.join(BUILD, "guest", "guest-floppy.bin"), "rb") as code:
+            start = code.read()
+        content = start + b"".join(struct.pack("<H510x", sector) for sector in range(2880))[len(start) :]
+        path = os.path.join(self.folder, "floppy.img")
+        for engine in ENGINES:
+            with self.subTest(engine):
+                with open(path, "wb") as floppy:
+                    floppy.write(content)
+                machine = self.run_machine("--floppy", path, "--engine", engine)
+                self.assertEqual(machine.wait(60), EXIT_POWER_OFF)
+                results = [line for _, line in machine.lines if line.startswith(("PASS", "FAIL", "END"))]
+                self.assertEqual([line[:4] for line in results], ["PASS"] * 7 + ["END"], results)
+                with open(path, "rb") as floppy:
+                    floppy.seek(((40 * 2 + 1) * 18 + 4) * 512)
+                    self.assertEqual(floppy.read(2), b"\x34\x12")
+
+    def test_grub_rescue_cdrom(self):
+        """As grub-mkrescue makes it; GRUB reads its menu and a kernel through the BIOS."""
+        tree = os.path.join(self.folder, "tree")
+        os.makedirs(os.path.join(tree, "boot", "grub"))
+        with open(os.path.join(tree, "boot", "grub", "grub.cfg"), "w") as menu:
+            menu.write("set timeout=-1\nmenuentry 'rescue of nacre' { linux /vmlinuz console=ttyS0 panic=-1 }\n")
+        shutil.copy(KERNEL, tree)
+        iso = os.path.join(self.folder, "rescue.iso")
+        subprocess.run(["grub-mkrescue", "-d", "/usr/lib/grub/i386-pc", "--install-modules=linux normal iso9660 biosdisk", "--locales=", "--fonts=",
+                        "-o", iso, tree], check=True, capture_output=True)  # fmt: skip
+        for engine in ENGINES:
+            with self.subTest(engine):
+                machine = self.run_machine("--cdrom", iso, "--engine", engine)
+                machine.expect(shown("rescue of nacre"), 60)
+                if engine == "translate":
+                    machine.send("\r")
+                    machine.expect("Linux version 6", 120)
+                machine.close()
+
+    def test_grub_on_an_ide_disk(self):
+        disk = os.path.join(self.folder, "disk.img")
+        grub_bios_disk(disk, "set timeout=-1\nmenuentry 'disk of nacre' { halt }\n")
+        machine = self.run_machine("--disk", f"{disk},bus=ide")
+        machine.expect(shown("disk of nacre"), 60)
+
+
 class Images(unittest.TestCase):
     """What cannot be a medium is refused before anything runs, in one line that names the option."""
 
@@ -106,6 +166,12 @@ class Images(unittest.TestCase):
         self.refused(["--cdrom", "IMAGE"], 0, "empty")
         self.refused(["--cdrom", "IMAGE"], 1024, "2048")
         self.refused(["--cdrom", "/nonexistent.iso"], 0, "/nonexistent.iso", "No such file")
+
+    def test_floppy(self):
+        self.refused(["--floppy", "IMAGE"], 0, "empty")
+        self.refused(["--floppy", "IMAGE"], 737280, "1474560")
+        self.refused(["--floppy", "IMAGE"], 1474560 + 512, "1474560")
+        self.refused(["--floppy", "/nonexistent.img"], 0, "/nonexistent.img", "No such file")
 
     def test_too_many_ide_disks(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The IDE controller with a disk and a CD-ROM drive, by their registers: the input is a list of
- * port accesses, whole commands, packets, descriptors of the bus master, and completions of the
- * back end in between. Nothing the guest does may crash us or reach behind the end of a medium.
+ * The IDE controller with a disk and a CD-ROM drive, and the floppy controller with its DMA
+ * controller, by their registers: the input is a list of port accesses, whole commands, packets,
+ * descriptors of the bus master, and completions of the back ends in between. Nothing the guest
+ * does may crash us or reach behind the end of a medium.
  */
 #include "fuzz/fuzz.h"
 
 #include "base/bits.h"
 #include "base/loop.h"
 #include "device/bridges.h"
+#include "device/floppy/floppy.h"
 #include "device/ide/ide.h"
 #include "device/ram_block.h"
 
@@ -24,6 +26,8 @@ enum action {
     IDE_COMMAND,
     IDE_PACKET,
     IDE_DMA,
+    FLOPPY_COMMAND,
+    FLOPPY_DMA,
     MEMORY_WRITE,
     COMPLETE,
     TURN,
@@ -35,7 +39,7 @@ struct fixture {
     struct loop *loop;
     struct memory *memory;
     struct bus bus;
-    struct ram_block *disk, *cdrom;
+    struct ram_block *disk, *cdrom, *floppy;
 };
 
 static void stop_loop(void *opaque)
@@ -57,7 +61,7 @@ static void out(struct fixture *fixture, unsigned port, uint64_t value, unsigned
 
 static uint16_t choose_port(struct fuzz_input *input)
 {
-    static const uint16_t bases[] = {0x1f0, 0x170, 0x3f0, 0x376, PCI_PORT_BASE};
+    static const uint16_t bases[] = {0x1f0, 0x170, 0x3f0, 0x376, 0x00, PCI_PORT_BASE, 0x80, 0xc0};
     uint8_t pick = (uint8_t)fuzz_take_integer(input, 1);
     return (uint16_t)(bases[pick % ARRAY_SIZE(bases)] + (pick >> 4));
 }
@@ -117,6 +121,24 @@ static void ide_dma(struct fixture *fixture, struct fuzz_input *input)
     out(fixture, base, 1, 1);
 }
 
+/* A controller that runs, at the medium's data rate, and nine bytes: no command has more. */
+static void floppy_command(struct fixture *fixture, struct fuzz_input *input)
+{
+    out(fixture, 0x3f2, 0x1c, 1);
+    out(fixture, 0x3f7, 0, 1);
+    for (unsigned i = 0; i < 9; i++)
+        out(fixture, 0x3f5, fuzz_take_integer(input, 1), 1);
+}
+
+/* Channel 2 with an address, a count and a mode from the input. */
+static void floppy_dma(struct fixture *fixture, struct fuzz_input *input)
+{
+    static const uint16_t ports[] = {0x0c, 0x0b, 0x04, 0x04, 0x81, 0x05, 0x05};
+    for (unsigned i = 0; i < ARRAY_SIZE(ports); i++)
+        out(fixture, ports[i], fuzz_take_integer(input, 1), 1);
+    out(fixture, 0x0a, 2, 1);
+}
+
 /* Every device's state with some bytes changed: refused, or it must run on. */
 static void damage_state(struct fixture *fixture, struct fuzz_input *input)
 {
@@ -158,14 +180,21 @@ static void act(struct fixture *fixture, struct fuzz_input *input)
     case IDE_DMA:
         ide_dma(fixture, input);
         break;
+    case FLOPPY_COMMAND:
+        floppy_command(fixture, input);
+        break;
+    case FLOPPY_DMA:
+        floppy_dma(fixture, input);
+        break;
     case MEMORY_WRITE:
         fuzz_take(input, bytes, sizeof(bytes));
         memory_write(fixture->memory, fuzz_take_integer(input, 2) * 16, bytes, sizeof(bytes));
         break;
     case COMPLETE:
-        fixture->disk->failure = size == 1 ? -5 : 0;
+        fixture->disk->failure = fixture->floppy->failure = size == 1 ? -5 : 0;
         block_drain(&fixture->disk->block);
         block_drain(&fixture->cdrom->block);
+        block_drain(&fixture->floppy->block);
         break;
     case STATE:
         damage_state(fixture, input);
@@ -181,6 +210,7 @@ static void build(struct fixture *fixture)
     struct ide_config ide = {0};
     fixture->disk = ram_block_create(DISK_SIZE);
     fixture->cdrom = ram_block_create(DISK_SIZE);
+    fixture->floppy = ram_block_create(FLOPPY_SIZE);
     fixture->cdrom->block.read_only = true;
     fixture->loop = loop_create(&error);
     fixture->memory = memory_create(MEMORY_SIZE, &error);
@@ -194,6 +224,9 @@ static void build(struct fixture *fixture)
     ide.drives[2].is_cdrom = true;
     fuzz_require(ide_create(pci, &ide, &error) == 0, &error);
     pci_assign_resources(pci);
+    struct isa_dma *dma = isa_dma_create(&fixture->bus, &error);
+    fuzz_require(dma && floppy_create(&fixture->bus, dma, &fixture->floppy->block, &error) == 0,
+                 &error);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
@@ -210,5 +243,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     loop_destroy(fixture.loop);
     ram_block_destroy(fixture.disk);
     ram_block_destroy(fixture.cdrom);
+    ram_block_destroy(fixture.floppy);
     return 0;
 }
