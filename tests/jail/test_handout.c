@@ -17,13 +17,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static long long ask(const struct handout *handout, int number, const char *path,
-                     struct stat *status)
+static long long ask(const struct handout *from, int number, const char *path, struct stat *status)
 {
     const long long arguments[6] = {AT_FDCWD, (intptr_t)path, (intptr_t)status};
     long long result = 0;
-    return handout_answer(handout, number, arguments, &result) ? result : -EAGAIN;
+    return handout_answer(from, number, arguments, &result) ? result : -EAGAIN;
 }
+
+static const struct handout *handout; /* never freed */
 
 static void files_of_the_folder_are_handed_out(void **state)
 {
@@ -35,7 +36,7 @@ static void files_of_the_folder_are_handed_out(void **state)
     assert_int_equal(write(kept, "abc", 3), 3);
     assert_null(handout_create()); /* no folder: nothing is served */
     int directory = open(folder, O_RDONLY | O_DIRECTORY);
-    const struct handout *handout = handout_create();
+    handout = handout_create();
     assert_non_null(handout);
     snprintf(other, sizeof(other), "%s//file", folder);
     for (unsigned i = 0; i < 3; i++) { /* each time anew */
