@@ -252,7 +252,7 @@ class Screenshot(View):
     def test_boot_menu(self):
         """GRUB's menu, by the cursor keys."""
         disk = os.path.join(self.folder, "disk.img")
-        grub_bios_disk(disk, 'set timeout=-1\nmenuentry "the one" { sleep 100 }\nmenuentry "the other" { echo chosen }')
+        grub_bios_disk(disk, 'set timeout=-1\nmenuentry "the one" { sleep 100 }\nmenuentry "the other" { echo chosen; sleep 100 }')
         self.start("--firmware", "bios", "--memory", "64M", "--disk", disk)
         self.wait_for(r"^ *[│|]\*the one +[│|]$")
         self.nacre("key", "vm", "down")
