@@ -51,6 +51,10 @@ struct cpuid_result cpuid_query(const struct vcpu *vcpu, uint32_t leaf, uint32_t
  */
 uint32_t xstate_size(uint64_t components, bool compacted);
 
+/* Where an XSAVE component (2 or more) lies in the standard format, in bytes. False: there is none.
+ */
+bool xstate_component(unsigned index, uint32_t *offset, uint32_t *size);
+
 /* A named, versioned set of features. Feature words are the raw CPUID registers. */
 struct cpu_model {
     const char *name; /* "x86-64-v2" */

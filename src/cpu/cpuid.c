@@ -97,6 +97,15 @@ uint32_t xstate_size(uint64_t components, bool compacted)
     return end;
 }
 
+bool xstate_component(unsigned index, uint32_t *offset, uint32_t *size)
+{
+    if (index >= ARRAY_SIZE(xstate_components) || !xstate_components[index].size)
+        return false;
+    *offset = xstate_components[index].offset;
+    *size = xstate_components[index].size;
+    return true;
+}
+
 static struct cpuid_result leaf_xstate(const struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf)
 {
     const struct cpu_model *model = vcpu->model;

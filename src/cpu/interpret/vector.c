@@ -293,13 +293,32 @@ static uint64_t hidden_properties(const struct selection *selection)
     return properties;
 }
 
+/* These look at MXCSR, flush to zero even while underflow is unmasked, and raise nothing. */
+static bool never_raises(ZydisMnemonic mnemonic)
+{
+    switch (mnemonic) {
+    case ZYDIS_MNEMONIC_VRCP14PD:
+    case ZYDIS_MNEMONIC_VRCP14PS:
+    case ZYDIS_MNEMONIC_VRCP14SD:
+    case ZYDIS_MNEMONIC_VRCP14SS:
+    case ZYDIS_MNEMONIC_VRSQRT14PD:
+    case ZYDIS_MNEMONIC_VRSQRT14PS:
+    case ZYDIS_MNEMONIC_VRSQRT14SD:
+    case ZYDIS_MNEMONIC_VRSQRT14SS:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static op_handler *select_native(struct selection *selection, enum vector_kind kind)
 {
     struct op *op = selection->op;
     op->condition = kind;
     op->immediate = hidden_properties(selection);
     bool mmx = names_class(selection, ZYDIS_REGCLASS_MMX);
-    if (kind == KIND_SSE || kind == KIND_AVX) /* Zydis does not say which of these use MXCSR */
+    /* Zydis does not say which of these use MXCSR. */
+    if ((kind == KIND_SSE || kind == KIND_AVX) && !never_raises(selection->instruction.mnemonic))
         op->immediate |= VECTOR_FLOAT;
     if (kind == KIND_X87 && x87_is_waiting(selection->instruction.mnemonic))
         op->immediate |= VECTOR_WAITING;

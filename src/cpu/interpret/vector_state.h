@@ -109,7 +109,27 @@ static inline void vector_set_mxcsr(struct vcpu *vcpu, uint32_t value)
 void vector_save(struct vcpu *vcpu);
 void vector_restore(struct vcpu *vcpu);
 
-/* FXSAVE, FXRSTOR, XSAVE family, XGETBV, XSETBV, LDMXCSR, STMXCSR (vector_state.c). */
-select_function select_vector_state;
+/* vcpu->xsave as the guest may see it, whether the registers are in the host's now or not. */
+void state_image_complete(struct vcpu *vcpu);
+/* What has come to be in vcpu->xsave goes to the registers, where they are the host's; else it
+ * becomes what they would make of it. */
+void state_image_take(struct vcpu *vcpu);
+/* An image in the guest's memory: its address (#GP unless aligned), and moving any length of it.
+ * False, MMU_FAULT: an exception is recorded. */
+bool state_image_address(struct vcpu *vcpu, const struct op *op, unsigned size, unsigned alignment,
+                         bool write, uint64_t *gva);
+bool state_image_read(struct vcpu *vcpu, uint64_t gva, uint8_t *bytes, unsigned size);
+enum mmu_status state_image_write(struct vcpu *vcpu, uint64_t gva, const uint8_t *bytes,
+                                  unsigned size);
+bool state_image_probe(struct vcpu *vcpu, uint64_t gva, unsigned size);
+
+/* Bytes of the XMM registers that the mode has. */
+static inline unsigned xmm_bytes(const struct vcpu *vcpu)
+{
+    return vcpu->code_mode & CODE_MODE_LONG ? 256 : 128;
+}
+
+/* FXSAVE, FXRSTOR, LDMXCSR, STMXCSR (vector_state.c), and the XSAVE family (xsave.c). */
+select_function select_vector_state, select_xsave;
 
 #endif
