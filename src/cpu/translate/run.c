@@ -111,7 +111,8 @@ static bool take_window(struct vcpu *vcpu, uint64_t gpa_page)
 {
     uintptr_t page = (uintptr_t)memory_hva(vcpu->memory, gpa_page, PAGE_SIZE);
     bool found = false;
-    for (unsigned i = 0; i < TRANSLATE_WINDOWS; i++) {
+    /* ROM, which has none: an empty window must not be taken for one there. */
+    for (unsigned i = 0; page && i < TRANSLATE_WINDOWS; i++) {
         if (vcpu->translate.windows[i] - page >= PAGE_SIZE)
             continue;
         vcpu->translate.windows[i] = 0;
