@@ -50,23 +50,51 @@ static struct random random_of(uint64_t seed, uint64_t number)
     return (struct random){(state ^ state >> 31) | 1};
 }
 
+/* Which engines differ from the host; false: none. */
+static bool compare_engines(const struct run *run, const struct test_case *test,
+                            const struct machine_state *before, const struct machine_state *native,
+                            const struct machine_state *after, bool *differs)
+{
+    bool any = false;
+    for (unsigned i = 0; i < run->engine_count; i++) {
+        differs[i] =
+            run->features[i] & BIT(test->feature) && !states_equal(test, before, native, &after[i]);
+        any |= differs[i];
+    }
+    return any;
+}
+
+/* Once in some million cases this project's hosts, virtual machines themselves, lose all vector
+ * registers on the way. What the host says the second time counts; it is reported. */
+static bool host_contradicts_itself(const struct run *run, const struct test_case *test,
+                                    const struct machine_state *before,
+                                    struct machine_state *native)
+{
+    static struct machine_state again;
+    host_load(test);
+    host_run(test, before, &again);
+    if (states_equal(test, before, &again, native))
+        return false;
+    printf("%s: the host itself gave two results; the second counts\n",
+           run->group ? run->group : "case");
+    *native = again;
+    return true;
+}
+
 static void compare_one(struct run *run, const struct test_case *test, uint64_t number)
 {
     static struct machine_state before, native, after[ENGINES_MAX];
     struct random random = random_of(run->seed, number << 1 | 1);
-    bool differs[ENGINES_MAX], any = false;
+    bool differs[ENGINES_MAX];
     host_announce(number);
     generate_inputs(&random, test, &before);
     host_run(test, &before, &native);
-    for (unsigned i = 0; i < run->engine_count; i++) {
-        if (!(run->features[i] & BIT(test->feature))) {
-            differs[i] = false;
-            continue;
-        }
-        machine_run(run->machines[i], test, &before, &after[i]);
-        differs[i] = !states_equal(test, &before, &native, &after[i]);
-        any |= differs[i];
-    }
+    for (unsigned i = 0; i < run->engine_count; i++)
+        if (run->features[i] & BIT(test->feature))
+            machine_run(run->machines[i], test, &before, &after[i]);
+    bool any = compare_engines(run, test, &before, &native, after, differs);
+    if (any && host_contradicts_itself(run, test, &before, &native))
+        any = compare_engines(run, test, &before, &native, after, differs);
     if (!any)
         run->passed++;
     else if (run->failed++ < REPORTS_MAX)
