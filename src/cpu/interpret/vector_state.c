@@ -212,15 +212,16 @@ bool state_image_probe(struct vcpu *vcpu, uint64_t gva, unsigned size)
 
 /* --- FXSAVE, FXRSTOR, MXCSR --- */
 
-static void fxsave(struct vcpu *vcpu, const struct op *op)
+static inline enum mmu_status fxsave_work(struct vcpu *vcpu, const struct op *op)
 {
     uint64_t gva;
     if (!fx_allowed(vcpu) || !state_image_address(vcpu, op, FX_SIZE, 16, true, &gva) ||
         !mmu_probe_write(vcpu, gva, FX_SIZE, vcpu->mmu_mode))
-        FAULT(vcpu, op);
+        return MMU_FAULT;
     state_image_complete(vcpu);
-    NEXT_AFTER_STORE(vcpu, op, state_image_write(vcpu, gva, vcpu->xsave, FX_XMM + xmm_bytes(vcpu)));
+    return state_image_write(vcpu, gva, vcpu->xsave, FX_XMM + xmm_bytes(vcpu));
 }
+DEFINE_HANDLER(fxsave)
 
 static inline enum mmu_status fxrstor_work(struct vcpu *vcpu, const struct op *op)
 {

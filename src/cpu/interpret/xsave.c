@@ -124,19 +124,20 @@ static enum mmu_status save_components(struct vcpu *vcpu, uint64_t gva, uint64_t
     return state_image_write(vcpu, gva + XSAVE_HEADER, (const uint8_t *)header, compact ? 16 : 8);
 }
 
-static void xsave(struct vcpu *vcpu, const struct op *op)
+static inline enum mmu_status xsave_work(struct vcpu *vcpu, const struct op *op)
 {
     uint64_t gva, requested = requested_components(vcpu);
     bool compact = op->condition == XSAVE_COMPACT;
     if (!xsave_allowed(vcpu))
-        FAULT(vcpu, op);
+        return MMU_FAULT;
     uint32_t size = xstate_size(requested, compact);
     if (!state_image_address(vcpu, op, size, 64, true, &gva) || !state_image_probe(vcpu, gva, size))
-        FAULT(vcpu, op);
+        return MMU_FAULT;
     state_image_complete(vcpu);
     pkru_to_image(vcpu);
-    NEXT_AFTER_STORE(vcpu, op, save_components(vcpu, gva, requested, op->condition));
+    return save_components(vcpu, gva, requested, op->condition);
 }
+DEFINE_HANDLER(xsave)
 
 static void initialise_component(struct vcpu *vcpu, unsigned i)
 {
