@@ -16,6 +16,7 @@ from harness.machine import CACHE, EXIT_POWER_OFF, Machine, NACRE, ROOT, TIME_SC
 FOLDER = os.path.join(CACHE, "debian")
 BOOT_SECONDS = 300
 FILE_MIB = 256
+SSH_NO_CONNECTION = 255
 
 
 class Debian(unittest.TestCase):
@@ -66,13 +67,19 @@ class Debian(unittest.TestCase):
         self.assertEqual(machine.wait(120), EXIT_POWER_OFF)
 
     def ssh(self, command, seconds=180):
+        """Tried again while nobody answers: the forwarded port is open before the guest's server is."""
         key = os.path.join(FOLDER, "key")
         options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
                    "-o", f"ConnectTimeout={seconds}", "-o", "BatchMode=yes"]  # fmt: skip
-        result = subprocess.run(
-            ["ssh", "-i", key, *options, "-p", str(self.port), "root@127.0.0.1", command],
-            capture_output=True, text=True, timeout=seconds * TIME_SCALE, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        end = time.monotonic() + seconds * TIME_SCALE
+        while True:
+            result = subprocess.run(
+                ["ssh", "-i", key, *options, "-p", str(self.port), "root@127.0.0.1", command],
+                capture_output=True, text=True, timeout=max(1, end - time.monotonic()), stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+            if result.returncode != SSH_NO_CONNECTION or time.monotonic() > end:
+                break
+            time.sleep(1)
         self.assertEqual(result.returncode, 0, result.stderr)
         return result.stdout
 
