@@ -49,14 +49,6 @@ static uint64_t touched_elements(struct vcpu *vcpu, const struct op *op, unsigne
     return touched;
 }
 
-/* Where byte `at` of the operand is: a 32-bit address wraps for each element. */
-static uint64_t element_address(const struct vcpu *vcpu, const struct op *op, uint64_t gva,
-                                unsigned at)
-{
-    uint64_t offset = op_offset(vcpu, op);
-    return gva - offset + ((offset + at) & op_address_mask(op));
-}
-
 /* Element by element, through a buffer. */
 static enum mmu_status masked_bounce(struct vcpu *vcpu, const struct op *op, uint64_t gva)
 {
@@ -68,7 +60,7 @@ static enum mmu_status masked_bounce(struct vcpu *vcpu, const struct op *op, uin
         !mmu_probe_write(vcpu, gva, op->operand_size, vcpu->mmu_mode))
         return MMU_FAULT;
     for (unsigned i = 0; i < count; i++) {
-        uint64_t at = element_address(vcpu, op, gva, i * element);
+        uint64_t at = gva + (uint64_t)i * element;
         if (!(touched >> i & 1))
             continue;
         if (store ? !mmu_probe_write(vcpu, at, element, vcpu->mmu_mode)
@@ -81,8 +73,8 @@ static enum mmu_status masked_bounce(struct vcpu *vcpu, const struct op *op, uin
     enum mmu_status status = MMU_OK;
     for (unsigned i = 0; store && i < count; i++)
         if (touched >> i & 1 &&
-            mmu_write(vcpu, element_address(vcpu, op, gva, i * element),
-                      bounce + (size_t)i * element, element, vcpu->mmu_mode) == MMU_CODE)
+            mmu_write(vcpu, gva + (uint64_t)i * element, bounce + (size_t)i * element, element,
+                      vcpu->mmu_mode) == MMU_CODE)
             status = MMU_CODE;
     return status;
 }
