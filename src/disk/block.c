@@ -15,7 +15,8 @@ void disk_finished(void *opaque, struct block_request *request)
 {
     struct disk *disk = opaque;
     disk->in_flight--;
-    request->done(request, request->result);
+    if (!full_hold(disk, request))
+        request->done(request, request->result);
 }
 
 static void uring_finished(void *opaque, struct block_request *request)
@@ -63,11 +64,14 @@ void disk_kick(struct block *block)
 void disk_drain(struct block *block)
 {
     struct disk *disk = (struct disk *)block;
+    disk->draining = true;
+    full_retry(disk); /* the last chance of what waits for room */
     while (disk->in_flight) {
         if (disk->uring)
             uring_drain(disk->uring);
         pool_drain(disk->pool);
     }
+    disk->draining = false;
 }
 
 static void closed(struct block_request *request, int result)
@@ -88,6 +92,8 @@ void disk_close(struct block *block)
         pool_destroy(disk->pool);
     if (disk->image)
         image_close(disk->image);
+    if (disk->retry)
+        loop_timer_destroy(disk->retry);
     free(disk);
 }
 
@@ -143,7 +149,8 @@ struct block *block_open(const struct block_options *options, struct loop *loop,
         .sector_size = 512,
         .physical_sector_size = disk->image->file->physical_sector_size,
     };
-    if (start_io(disk, options, loop, error) < 0) {
+    disk->watcher = options->watcher;
+    if (full_create(disk, loop, error) < 0 || start_io(disk, options, loop, error) < 0) {
         disk_close(&disk->block);
         error_prefix(error, "%s", block_option(options));
         return NULL;

@@ -128,6 +128,13 @@ enum block_cache {
 /* What does the I/O. AUTO: io_uring where the host has it, else threads. */
 enum block_aio { BLOCK_AIO_AUTO, BLOCK_AIO_THREADS, BLOCK_AIO_URING };
 
+/* Told, on the loop's thread, when the host has no room for what is written (requests wait until it
+ * has), and when that is over. It must not call the block. */
+struct block_watcher {
+    void (*full)(void *opaque, bool full); /* NULL: nobody cares */
+    void *opaque;
+};
+
 /* What the guest sees the disk as. */
 enum block_bus { BLOCK_BUS_VIRTIO, BLOCK_BUS_IDE };
 
@@ -143,6 +150,7 @@ struct block_options {
     enum block_cache cache;
     enum block_aio aio;
     struct rate_limit_config limit;
+    struct block_watcher watcher;
     struct log *log;                  /* for what goes wrong later; NULL: silent */
     const struct thread_guard *guard; /* what each I/O thread enters; NULL: none */
 };

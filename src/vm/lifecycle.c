@@ -125,6 +125,29 @@ void vm_resume(struct vm *vm)
     vm->paused = false;
 }
 
+/* Posted: the block that told us may be in the middle of something. */
+static void room_changed(void *opaque)
+{
+    struct vm *vm = opaque;
+    if (vm->full_disks && !vm->paused && vm->end == VM_END_NONE) {
+        log_message(vm->log, LOG_WARNING,
+                    "the host is full: the guest is paused until its disks have room again");
+        vm_pause(vm);
+        vm->paused_for_room = true;
+    } else if (!vm->full_disks && vm->paused_for_room) {
+        log_message(vm->log, LOG_WARNING, "the host has room again: the guest goes on");
+        vm->paused_for_room = false;
+        vm_resume(vm);
+    }
+}
+
+void vm_disk_full(void *opaque, bool full)
+{
+    struct vm *vm = opaque;
+    vm->full_disks += full ? 1 : -1u;
+    loop_post(vm->loop, room_changed, vm);
+}
+
 void vm_hold(struct vm *vm)
 {
     vcpu_threads_pause(&vm->threads);

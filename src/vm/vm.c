@@ -148,6 +148,8 @@ static int build(struct vm *vm, struct error *error)
     if (result == 0)
         result = create_vcpus(vm, error);
     if (result == 0)
+        vm->devices.disk_watcher = (struct block_watcher){vm_disk_full, vm};
+    if (result == 0)
         result = vm_devices_create(&vm->devices, &vm->config, &vm->bus, error);
     if (result == 0 && vm->config.test_device)
         result = create_test_device(vm, error);

@@ -15,6 +15,7 @@
 
 struct vm_devices {
     struct pci_bus *pci;
+    struct block_watcher disk_watcher; /* set before they are made */
     struct pci_slots *slots;
     struct file_view vga_bios;
     struct block *blocks[VM_BLOCKS_MAX];

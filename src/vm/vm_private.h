@@ -28,6 +28,8 @@ struct vm {
     _Atomic uint32_t test_number; /* what the guest wrote to the test device */
     enum vm_end end;
     bool paused;               /* by vm_pause(); loop's thread */
+    unsigned full_disks;       /* that wait for room on the host; loop's thread */
+    bool paused_for_room;      /* until none does */
     struct attacher *attacher; /* NULL: it was made without config.can_attach */
     struct saver *saver;       /* NULL: it was made without config.can_save */
     char report[1600];
@@ -53,6 +55,9 @@ void attacher_destroy(struct attacher *attacher);
 bool attacher_is_empty(const struct attacher *attacher);
 /* NULL: there is no such disk. */
 const struct block_counters *attacher_counters(const struct attacher *attacher, unsigned index);
+/* A disk's watcher; opaque: the VM. */
+void vm_disk_full(void *opaque, bool full);
+
 /* No vcpu runs in between; nothing changes for a VM that is paused. Loop's thread. */
 void vm_hold(struct vm *vm);
 void vm_let_go(struct vm *vm);

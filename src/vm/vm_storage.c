@@ -17,6 +17,7 @@ static struct block *open_image(struct vm_devices *devices, unsigned slot,
     struct block_options options = *image;
     options.guard = config->guard;
     options.log = bus->log;
+    options.watcher = devices->disk_watcher;
     devices->blocks[slot] = block_open(&options, bus->loop, error);
     return devices->blocks[slot];
 }

@@ -92,6 +92,31 @@ class Storage(unittest.TestCase):
         self.assertRegex(machine.run("grep ata_piix /proc/interrupts"), r"14:\s+[1-9]\d*\s+XT-PIC")
 
 
+class FullHost(unittest.TestCase):
+    def test_guest_waits_for_room(self):
+        """A host file system of 4 MiB with a disk of 16 in it: the guest stops, and goes on when it grows."""
+        folder = tempfile.mkdtemp()
+        self.addCleanup(os.rmdir, folder)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", folder], capture_output=True).returncode:
+            self.skipTest("takes the right to mount")
+        self.addCleanup(subprocess.run, ["umount", folder], check=True)
+        path = os.path.join(folder, "disk.img")
+        with open(path, "wb") as disk:
+            disk.truncate(16 * MIB)
+        machine = Machine(linux_arguments("--disk", path, append="quiet"))
+        self.addCleanup(machine.close)
+        machine.expect(r"nacre:\S+# ", 60)
+        machine.send("dd if=/dev/urandom of=/tmp/r bs=1M count=8 2>/dev/null; dd if=/tmp/r of=/dev/vda bs=1M conv=fsync; md5sum /tmp/r; echo d''one\n")
+        machine.expect("the host is full", 60)
+        subprocess.run(["mount", "-o", "remount,size=32m", folder], check=True)
+        machine.expect("the host has room again", 30)
+        inside = machine.expect(r"^([0-9a-f]{32})  /tmp/r(?s:.*)^done", 60)[1]
+        machine.send("poweroff -f\n")
+        self.assertEqual(machine.wait(), EXIT_POWER_OFF)
+        with open(path, "rb") as disk:
+            self.assertEqual(digest(disk.read(8 * MIB)), inside)
+
+
 class Bios(unittest.TestCase):
     """SeaBIOS starts what lies on each kind of medium."""
 
