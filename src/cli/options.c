@@ -34,7 +34,8 @@ static unsigned edit_distance(const char *a, const char *b)
 }
 
 /* text: what followed the dashes, perhaps with "=value". */
-static int unknown_option(const struct command *command, const char *text, struct error *error)
+__attribute__((nonnull)) static int unknown_option(const struct command *command, const char *text,
+                                                   struct error *error)
 {
     char name[64];
     const char *nearest = NULL;

@@ -70,7 +70,9 @@ static void child_run(void *opaque)
     struct child child = {0};
     struct error error = {0};
     child_open(&child, order, &error);
-    helper_started(&error);
+    helper_started(&error); /* returns only without an error */
+    if (!child.backend)
+        return;
     child.backend->sink.receive = child_to_guest;
     thread_enter(order->guard, THREAD_NET);
     loop_run(child.loop);

@@ -85,6 +85,7 @@ class Snapshot(unittest.TestCase):
 
     def test_what_is_wrong_is_refused(self):
         machine = self.start(linux_arguments("--save", self.folder, memory="128M"))
+        machine.expect("Linux version", BOOT_SECONDS)  # the machine is up, and its files are there
         self.assert_refused("is empty")
         self.save(machine)
         machine.close()

@@ -190,7 +190,7 @@ static bool is_flags(ZydisRegister name)
  * must be one: MULX. */
 static unsigned visible_slot(const struct stub_plan *plan, int offset, unsigned *next)
 {
-    for (unsigned i = 0; i < *next; i++)
+    for (unsigned i = 0; i < *next && i < ARRAY_SIZE(visible_slots); i++)
         if (plan->general[visible_slots[i]].offset == (uint32_t)offset)
             return visible_slots[i];
     return *next < ARRAY_SIZE(visible_slots) ? visible_slots[(*next)++] : GENERAL_COUNT;

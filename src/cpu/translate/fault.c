@@ -44,7 +44,7 @@ static const struct instruction_mark *mark_at(const struct translation *translat
 
 /* Not ours. The jail lets nobody change handlers, so the default cannot be had back: end as it
  * would. */
-static _Noreturn void give_up(int number)
+__attribute__((noreturn)) static void give_up(int number)
 {
     static const char defect[] = "nacre: a fault of the host process itself; please report this\n";
     static const char memory[] = "nacre: the host has no memory left for the guest's, or a file "

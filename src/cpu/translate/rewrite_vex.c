@@ -37,7 +37,7 @@ static void replace_registers(struct prefix *prefix, const struct vex_registers 
     }
     if (registers->vvvv != NO_REGISTER) {
         prefix->second =
-            (uint8_t)((prefix->second & ~VVVV) | (~registers->vvvv << VVVV_SHIFT & VVVV));
+            (uint8_t)((prefix->second & ~VVVV) | ((unsigned)~registers->vvvv << VVVV_SHIFT & VVVV));
         prefix->third |= NOT_V_HIGH;
     }
     if (registers->rm != NO_REGISTER) {

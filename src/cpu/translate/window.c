@@ -269,7 +269,7 @@ static bool uses_address_first(const struct instruction *instruction)
 }
 
 /* Gives windows to the groups that have more than one access, as long as there are windows. */
-static void name_windows(struct planner *planner, int8_t window_of[GROUPS_MAX])
+static void name_windows(struct planner *planner, int window_of[GROUPS_MAX])
 {
     struct window_plan *plan = planner->plan;
     for (unsigned i = 0; i < planner->count; i++) {
@@ -277,7 +277,7 @@ static void name_windows(struct planner *planner, int8_t window_of[GROUPS_MAX])
         window_of[i] = -1;
         if (group->accesses < 2 || plan->count == TRANSLATE_WINDOWS)
             continue;
-        window_of[i] = (int8_t)plan->count;
+        window_of[i] = (int)plan->count;
         plan->windows[plan->count++] = (struct window){
             .low = group->low,
             .size = (unsigned)(group->high - group->low),
@@ -289,7 +289,7 @@ static void name_windows(struct planner *planner, int8_t window_of[GROUPS_MAX])
 /* Follows S0 through the run: who looks up, who finds the address there, who must load it. */
 static void follow_address(struct planner *planner)
 {
-    int8_t window_of[GROUPS_MAX];
+    int window_of[GROUPS_MAX];
     bool open[TRANSLATE_WINDOWS] = {false};
     int held = -1;
     name_windows(planner, window_of);

@@ -17,7 +17,7 @@ enum window_access { WINDOW_OPERAND, WINDOW_STACK, WINDOW_ACCESSES };
 
 /* One access. Addresses are relative to some value that all of a window are relative to. */
 struct window_reach {
-    int8_t window; /* -1: looked up for itself */
+    int window;    /* -1: looked up for itself */
     bool first;    /* looks up the window */
     bool reload;   /* S0 does not hold the window's host address any more */
     int64_t place; /* address of the operand */
