@@ -79,7 +79,7 @@ struct translation {
     uint32_t mode;
     uint32_t start, end;           /* cache offsets */
     uint32_t native, parked, body; /* entries: see build_entries() */
-    bool valid;
+    atomic_bool valid;             /* vcpus that run it look at this without the lock */
     bool xmm, ymm, zmm, x87; /* registers that must be in the host's; zmm implies ymm implies xmm */
     uint16_t instruction_count, site_count;
     struct instruction_mark *marks;

@@ -48,7 +48,7 @@ void jump_clear(struct vcpu *vcpu)
     struct translate_state *state = &vcpu->translate;
     for (unsigned i = 0; i < JUMP_SLOTS; i++)
         state->jumps[i].tag = empty_tag(i);
-    state->jump_clears++;
+    __atomic_store_n(&state->jump_clears, state->jump_clears + 1, __ATOMIC_RELAXED);
     memset(state->contexts, 0, sizeof(state->contexts));
     state->context_count = 0;
     state->jumps_lower = false;

@@ -258,12 +258,14 @@ static void translate_stats(struct vcpu *vcpu, FILE *stream)
             (unsigned long long)__atomic_load_n(&vcpu->translate.jump_clears, __ATOMIC_RELAXED));
     if (vcpu->index)
         return; /* the cache and its counters are everybody's */
+    pthread_mutex_lock(&translator->lock);
     fprintf(stream, "translations: %llu\ninstructions translated: %llu\nbytes of code: %u\n",
             (unsigned long long)translator->translations,
             (unsigned long long)translator->instructions, translator->used);
     fprintf(stream, "translations dropped: %llu\ntranslations refused: %llu\ncache flushes: %llu\n",
             (unsigned long long)translator->dropped, (unsigned long long)translator->refused,
             (unsigned long long)atomic_load(&translator->flushes));
+    pthread_mutex_unlock(&translator->lock);
     for (unsigned i = 0; i < SITE_KIND_COUNT; i++)
         fprintf(stream, "%s: %llu\n", site_names[i],
                 (unsigned long long)atomic_load(&translator->events[i]));
