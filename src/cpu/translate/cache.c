@@ -199,6 +199,7 @@ void site_link(struct translator *translator, struct site *site, struct translat
     site->linked = to;
     site->next_incoming = to->incoming;
     to->incoming = site;
+    atomic_fetch_add_explicit(&translator->links, 1, memory_order_release);
     patch_jump(translator, site->patch, target);
 }
 

@@ -114,7 +114,8 @@ struct translator {
     struct builder *builder;
     struct checker *checker;
     _Atomic uint64_t flushes;
-    FILE *perf_map; /* where translations are named, or NULL */
+    _Atomic uint64_t links; /* made so far: before the jump that leads to what was made before it */
+    FILE *perf_map;         /* where translations are named, or NULL */
     uint64_t translations, instructions, dropped;
     uint64_t refused; /* translations that the checker did not let pass */
     _Atomic uint64_t events[SITE_KIND_COUNT];

@@ -393,7 +393,10 @@ static uint64_t start_refused(struct vcpu *vcpu, const struct site *site)
 
 uint64_t translate_event(struct vcpu *vcpu, struct site *site, uint64_t address)
 {
-    atomic_fetch_add_explicit(&vcpu->translate.shared->events[site->kind], 1, memory_order_relaxed);
+    struct translator *translator = vcpu->translate.shared;
+    /* Another vcpu may just have made the site, and the jump that led to it. */
+    atomic_load_explicit(&translator->links, memory_order_acquire);
+    atomic_fetch_add_explicit(&translator->events[site->kind], 1, memory_order_relaxed);
     switch ((enum site_kind)site->kind) {
     case SITE_READ:
     case SITE_WRITE:
