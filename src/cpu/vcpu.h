@@ -144,7 +144,7 @@ struct vcpu {
     bool nmi_waiting;   /* one came while blocked */
     bool nmi_blocked;   /* between NMI delivery and IRET */
     enum vcpu_run_state run_state;
-    uint8_t startup_vector;
+    _Atomic uint8_t startup_vector; /* a second SIPI may come while the first is served */
     /* XSAVE standard format (Intel SDM vol. 1 §13.4): the x87, SSE and AVX registers live here. */
     uint8_t xsave[4096] __attribute__((aligned(64)));
 
