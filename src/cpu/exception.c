@@ -203,8 +203,10 @@ static bool service_nmi(struct vcpu *vcpu)
 }
 
 /* A kick lets the next HLT return at once. */
-static enum vcpu_exit exit_of_halt(struct vcpu *vcpu)
+static enum vcpu_exit exit_of_halt(struct vcpu *vcpu, bool stop)
 {
+    if (stop) /* who returns for a halt would wait for another request */
+        return VCPU_EXIT_NONE;
     if (vcpu->run_state == VCPU_HALTED && atomic_exchange(&vcpu->kicked, false))
         vcpu->run_state = VCPU_RUNNING;
     return vcpu->run_state == VCPU_RUNNING ? VCPU_EXIT_NONE : VCPU_EXIT_HALT;
@@ -237,7 +239,7 @@ enum vcpu_exit vcpu_service_requests(struct vcpu *vcpu, bool *stop)
     if (vcpu->interrupt_shadow) {
         /* One more instruction first: keep what is left to do. */
         atomic_fetch_or(&vcpu->requests, requests & wait_for_window);
-        return exit_of_halt(vcpu);
+        return exit_of_halt(vcpu, *stop);
     }
     bool alive = true;
     if (requests & VCPU_REQUEST_NMI) {
@@ -250,5 +252,5 @@ enum vcpu_exit vcpu_service_requests(struct vcpu *vcpu, bool *stop)
         alive = service_interrupt(vcpu);
     /* With IF clear nothing is asked again here: whoever sets IF does (vcpu_recheck_interrupts). */
     vcpu_recheck_interrupts(vcpu);
-    return alive ? exit_of_halt(vcpu) : VCPU_EXIT_SHUTDOWN;
+    return alive ? exit_of_halt(vcpu, *stop) : VCPU_EXIT_SHUTDOWN;
 }
