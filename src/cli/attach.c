@@ -43,8 +43,9 @@ static int set_read_only(void *target, const char *text, struct error *error)
     return set_text(target, "readonly", json_true(), error);
 }
 
-static int attach(const struct attach_options *options, struct error *error)
+static int attach(struct vm_command *vm, struct error *error)
 {
+    const struct attach_options *options = (const struct attach_options *)vm;
     json_t *reply = NULL;
     const char *id = "?", *place = "?";
     if (!json_object_get(options->disk, "path"))
@@ -63,13 +64,9 @@ static int attach(const struct attach_options *options, struct error *error)
 static int run_attach(int argc, char **argv)
 {
     struct attach_options options = {.disk = json_object()};
-    struct error error = {0};
-    int result = vm_command_open(&command_attach, &options.vm, argc, argv, &error);
-    if (result == 0)
-        result = attach(&options, &error);
-    vm_command_close(&options.vm);
+    int code = vm_command_run(&command_attach, &options.vm, argc, argv, attach);
     json_decref(options.disk);
-    return command_end(result, &error);
+    return code;
 }
 
 static const struct option_spec attach_table[] = {
@@ -99,8 +96,9 @@ static int set_names(void *target, const char *text, struct error *error)
     return 0;
 }
 
-static int detach(const struct attach_options *options, struct error *error)
+static int detach(struct vm_command *vm, struct error *error)
 {
+    const struct attach_options *options = (const struct attach_options *)vm;
     if (!options->id)
         return error_set(error, EINVAL, "which disk? nacre show %s lists them", options->vm.name);
     json_t *body = json_pack("{s:s}", "id", options->id);
@@ -113,12 +111,7 @@ static int detach(const struct attach_options *options, struct error *error)
 static int run_detach(int argc, char **argv)
 {
     struct attach_options options = {0};
-    struct error error = {0};
-    int result = vm_command_open(&command_detach, &options.vm, argc, argv, &error);
-    if (result == 0)
-        result = detach(&options, &error);
-    vm_command_close(&options.vm);
-    return command_end(result, &error);
+    return vm_command_run(&command_detach, &options.vm, argc, argv, detach);
 }
 
 const struct command command_detach = {

@@ -102,20 +102,20 @@ static void close_session(struct session *session)
     loop_destroy(session->loop);
 }
 
+static int talk(struct vm_command *vm, struct error *error)
+{
+    struct session session = {.line = -1};
+    int result = open_session(&session, &vm->directory, error);
+    if (result == 0)
+        loop_run(session.loop);
+    close_session(&session);
+    return result;
+}
+
 static int run(int argc, char **argv)
 {
     struct vm_command vm = {0};
-    struct session session = {.line = -1};
-    struct error error = {0};
-    int result = vm_command_open(&command_console, &vm, argc, argv, &error);
-    if (result == 0) {
-        result = open_session(&session, &vm.directory, &error);
-        if (result == 0)
-            loop_run(session.loop);
-        close_session(&session);
-    }
-    vm_command_close(&vm);
-    return command_end(result, &error);
+    return vm_command_run(&command_console, &vm, argc, argv, talk);
 }
 
 const struct command command_console = {

@@ -33,15 +33,15 @@ int vm_delete(struct state_directory *directory, struct error *error)
     return result == 0 ? state_directory_delete(directory, error) : result;
 }
 
+static int delete_named(struct vm_command *vm, struct error *error)
+{
+    return vm_delete(&vm->directory, error);
+}
+
 static int run_delete(int argc, char **argv)
 {
     struct vm_command vm = {0};
-    struct error error = {0};
-    int result = vm_command_open(&command_delete, &vm, argc, argv, &error);
-    if (result == 0)
-        result = vm_delete(&vm.directory, &error);
-    vm_command_close(&vm);
-    return command_end(result, &error);
+    return vm_command_run(&command_delete, &vm, argc, argv, delete_named);
 }
 
 const struct command command_delete = {
@@ -68,8 +68,9 @@ static int set_names(void *target, const char *text, struct error *error)
     return vm_name_check("VM", text, error);
 }
 
-static int rename_vm(struct rename_options *options, struct error *error)
+static int rename_vm(struct vm_command *vm, struct error *error)
 {
+    struct rename_options *options = (struct rename_options *)vm;
     struct state_directory *directory = &options->vm.directory;
     char old_path[PATH_MAX];
     memcpy(old_path, directory->path, sizeof(old_path));
@@ -95,12 +96,7 @@ static int rename_vm(struct rename_options *options, struct error *error)
 static int run_rename(int argc, char **argv)
 {
     struct rename_options options = {0};
-    struct error error = {0};
-    int result = vm_command_open(&command_rename, &options.vm, argc, argv, &error);
-    if (result == 0)
-        result = rename_vm(&options, &error);
-    vm_command_close(&options.vm);
-    return command_end(result, &error);
+    return vm_command_run(&command_rename, &options.vm, argc, argv, rename_vm);
 }
 
 const struct command command_rename = {

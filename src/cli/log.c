@@ -84,22 +84,24 @@ static void print_events(const struct state_directory *directory)
     fclose(stream);
 }
 
+static int print_log(struct vm_command *vm, struct error *error)
+{
+    const struct log_options *options = (const struct log_options *)vm;
+    if (options->console) {
+        copy_file(&vm->directory, STATE_SAID ".old");
+        copy_file(&vm->directory, STATE_SAID);
+    } else if (options->messages || options->json) {
+        copy_file(&vm->directory, options->messages ? STATE_LOG : STATE_EVENTS);
+    } else {
+        print_events(&vm->directory);
+    }
+    return 0;
+}
+
 static int run(int argc, char **argv)
 {
     struct log_options options = {0};
-    struct error error = {0};
-    int result = vm_command_open(&command_log, &options.vm, argc, argv, &error);
-    const struct state_directory *directory = &options.vm.directory;
-    if (result == 0 && options.console) {
-        copy_file(directory, STATE_SAID ".old");
-        copy_file(directory, STATE_SAID);
-    } else if (result == 0 && (options.messages || options.json)) {
-        copy_file(directory, options.messages ? STATE_LOG : STATE_EVENTS);
-    } else if (result == 0) {
-        print_events(directory);
-    }
-    vm_command_close(&options.vm);
-    return command_end(result, &error);
+    return vm_command_run(&command_log, &options.vm, argc, argv, print_log);
 }
 
 static const struct option_spec option_table[] = {

@@ -42,18 +42,6 @@ static int ask(const struct screen_options *options, const char *method, const c
     return result;
 }
 
-static int run_command(const struct command *command, int argc, char **argv,
-                       int (*act)(const struct screen_options *options, struct error *error))
-{
-    struct screen_options options = {0};
-    struct error error = {0};
-    int result = vm_command_open(command, &options.vm, argc, argv, &error);
-    if (result == 0)
-        result = act(&options, &error);
-    vm_command_close(&options.vm);
-    return command_end(result, &error);
-}
-
 /* --- nacre screenshot --- */
 
 static int print_text(const struct screen_options *options, struct error *error)
@@ -67,8 +55,9 @@ static int print_text(const struct screen_options *options, struct error *error)
     return result;
 }
 
-static int take_screenshot(const struct screen_options *options, struct error *error)
+static int take_screenshot(struct vm_command *vm, struct error *error)
 {
+    const struct screen_options *options = (const struct screen_options *)vm;
     char folder[PATH_MAX], path[2 * PATH_MAX];
     if (options->flag)
         return print_text(options, error);
@@ -84,7 +73,8 @@ static int take_screenshot(const struct screen_options *options, struct error *e
 
 static int run_screenshot(int argc, char **argv)
 {
-    return run_command(&command_screenshot, argc, argv, take_screenshot);
+    struct screen_options options = {0};
+    return vm_command_run(&command_screenshot, &options.vm, argc, argv, take_screenshot);
 }
 
 static const struct option_spec screenshot_options[] = {
@@ -104,8 +94,9 @@ const struct command command_screenshot = {
 
 /* --- nacre type --- */
 
-static int type_text(const struct screen_options *options, struct error *error)
+static int type_text(struct vm_command *vm, struct error *error)
 {
+    const struct screen_options *options = (const struct screen_options *)vm;
     const char *text = options->word ? options->word : "";
     if (!options->word && !options->flag)
         return error_set(error, EINVAL, "type: type what? see nacre type --help");
@@ -121,7 +112,8 @@ static int type_text(const struct screen_options *options, struct error *error)
 
 static int run_type(int argc, char **argv)
 {
-    return run_command(&command_type, argc, argv, type_text);
+    struct screen_options options = {0};
+    return vm_command_run(&command_type, &options.vm, argc, argv, type_text);
 }
 
 static const struct option_spec type_options[] = {
@@ -141,8 +133,9 @@ const struct command command_type = {
 
 /* --- nacre key --- */
 
-static int press_key(const struct screen_options *options, struct error *error)
+static int press_key(struct vm_command *vm, struct error *error)
 {
+    const struct screen_options *options = (const struct screen_options *)vm;
     uint16_t codes[KEY_CHORD_MAX];
     unsigned count;
     if (!options->word)
@@ -155,7 +148,8 @@ static int press_key(const struct screen_options *options, struct error *error)
 
 static int run_key(int argc, char **argv)
 {
-    return run_command(&command_key, argc, argv, press_key);
+    struct screen_options options = {0};
+    return vm_command_run(&command_key, &options.vm, argc, argv, press_key);
 }
 
 const struct command command_key = {

@@ -58,8 +58,9 @@ static int change(json_t *config, const json_t *changes, struct error *error)
     return vm_options_check(config, error);
 }
 
-static int apply(const struct set_options *options, struct error *error)
+static int apply(struct vm_command *vm, struct error *error)
 {
+    const struct set_options *options = (const struct set_options *)vm;
     const struct state_directory *directory = &options->vm.directory;
     if (!json_array_size(options->changes))
         return error_set(error, EINVAL, "VM %s: nothing to change; see nacre set --help",
@@ -81,13 +82,9 @@ static int apply(const struct set_options *options, struct error *error)
 static int run(int argc, char **argv)
 {
     struct set_options options = {.changes = json_array()};
-    struct error error = {0};
-    int result = vm_command_open(&command_set, &options.vm, argc, argv, &error);
-    if (result == 0)
-        result = apply(&options, &error);
-    vm_command_close(&options.vm);
+    int code = vm_command_run(&command_set, &options.vm, argc, argv, apply);
     json_decref(options.changes);
-    return command_end(result, &error);
+    return code;
 }
 
 const struct command command_set = {

@@ -47,8 +47,9 @@ static void print_tree(const char *prefix, json_t *tree, unsigned depth)
     }
 }
 
-static int show(const struct show_options *options, struct error *error)
+static int show(struct vm_command *vm, struct error *error)
 {
+    const struct show_options *options = (const struct show_options *)vm;
     const struct state_directory *directory = &options->vm.directory;
     json_t *info = NULL;
     int result = vm_command_info(directory, &info, error);
@@ -68,12 +69,7 @@ static int show(const struct show_options *options, struct error *error)
 static int run(int argc, char **argv)
 {
     struct show_options options = {0};
-    struct error error = {0};
-    int result = vm_command_open(&command_show, &options.vm, argc, argv, &error);
-    if (result == 0)
-        result = show(&options, &error);
-    vm_command_close(&options.vm);
-    return command_end(result, &error);
+    return vm_command_run(&command_show, &options.vm, argc, argv, show);
 }
 
 static const struct option_spec option_table[] = {

@@ -131,8 +131,9 @@ static int set_delete(void *target, const char *text, struct error *error)
     return 0;
 }
 
-static int carry_out(const struct snapshot_options *options, struct error *error)
+static int carry_out(struct vm_command *vm, struct error *error)
 {
+    const struct snapshot_options *options = (const struct snapshot_options *)vm;
     const struct state_directory *directory = &options->vm.directory;
     if (options->remove && !options->tag)
         return error_set(error, EINVAL, "--delete: which snapshot?");
@@ -157,12 +158,7 @@ static int take_word(void *target, const char *text, struct error *error)
 static int run(int argc, char **argv)
 {
     struct snapshot_options options = {0};
-    struct error error = {0};
-    int result = vm_command_open(&command_snapshot, &options.vm, argc, argv, &error);
-    if (result == 0)
-        result = carry_out(&options, &error);
-    vm_command_close(&options.vm);
-    return command_end(result, &error);
+    return vm_command_run(&command_snapshot, &options.vm, argc, argv, carry_out);
 }
 
 static const struct option_spec option_table[] = {

@@ -47,8 +47,9 @@ int vm_stop_by_force(const struct state_directory *directory, struct error *erro
     return result;
 }
 
-static int stop(const struct stop_options *options, struct error *error)
+static int stop(struct vm_command *vm, struct error *error)
 {
+    const struct stop_options *options = (const struct stop_options *)vm;
     const struct state_directory *directory = &options->vm.directory;
     struct error ignored;
     int result = 0;
@@ -68,12 +69,7 @@ static int stop(const struct stop_options *options, struct error *error)
 static int run(int argc, char **argv)
 {
     struct stop_options options = {.timeout = TIMEOUT_SECONDS};
-    struct error error = {0};
-    int result = vm_command_open(&command_stop, &options.vm, argc, argv, &error);
-    if (result == 0)
-        result = stop(&options, &error);
-    vm_command_close(&options.vm);
-    return command_end(result, &error);
+    return vm_command_run(&command_stop, &options.vm, argc, argv, stop);
 }
 
 static const struct option_spec option_table[] = {

@@ -41,6 +41,17 @@ int command_end(int result, const struct error *error)
     return EXIT_CODE_CONFIGURATION;
 }
 
+int vm_command_run(const struct command *command, struct vm_command *vm, int argc, char **argv,
+                   vm_command_work *work)
+{
+    struct error error = {0};
+    int result = vm_command_open(command, vm, argc, argv, &error);
+    if (result == 0)
+        result = work(vm, &error);
+    vm_command_close(vm);
+    return command_end(result, &error);
+}
+
 int vm_command_ask(const struct state_directory *directory, const char *method,
                    const char *endpoint, const json_t *body, json_t **reply, struct error *error)
 {
@@ -68,15 +79,21 @@ int vm_command_info(const struct state_directory *directory, json_t **info, stru
     return *info ? 0 : error_set(error, ENOMEM, "out of memory");
 }
 
+struct request {
+    struct vm_command vm;
+    const char *endpoint;
+};
+
+static int send_request(struct vm_command *vm, struct error *error)
+{
+    const struct request *request = (const struct request *)vm;
+    return vm_command_ask(&vm->directory, "PUT", request->endpoint, NULL, NULL, error);
+}
+
 static int run_request(const struct command *command, int argc, char **argv, const char *endpoint)
 {
-    struct vm_command vm = {0};
-    struct error error = {0};
-    int result = vm_command_open(command, &vm, argc, argv, &error);
-    if (result == 0)
-        result = vm_command_ask(&vm.directory, "PUT", endpoint, NULL, NULL, &error);
-    vm_command_close(&vm);
-    return command_end(result, &error);
+    struct request request = {.endpoint = endpoint};
+    return vm_command_run(command, &request.vm, argc, argv, send_request);
 }
 
 static int run_pause(int argc, char **argv)

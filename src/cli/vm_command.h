@@ -25,6 +25,13 @@ void vm_command_close(struct vm_command *vm);
 /* The exit code of a command that ended so; a failure is told on stderr. */
 int command_end(int result, const struct error *error);
 
+/* What a command does with its options once its VM is open. 0, or -errno with *error. */
+typedef int vm_command_work(struct vm_command *vm, struct error *error);
+
+/* From parsing to the exit code. vm: the start of the command's options. */
+int vm_command_run(const struct command *command, struct vm_command *vm, int argc, char **argv,
+                   vm_command_work *work);
+
 /* Asks the running VM: api/client.h. -ESRCH with *error when it is not running. */
 int vm_command_ask(const struct state_directory *directory, const char *method,
                    const char *endpoint, const json_t *body, json_t **reply, struct error *error);
