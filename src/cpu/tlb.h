@@ -79,16 +79,21 @@ struct page_filter {
     uint64_t bits[1024];
 };
 
+static inline uint64_t page_filter_hash(uint64_t gva)
+{
+    return (gva >> 12) * UINT64_C(0x9e3779b97f4a7c15);
+}
+
 static inline bool page_filter_has(const struct page_filter *filter, uint64_t gva)
 {
-    uint64_t hash = (gva >> 12) * UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t hash = page_filter_hash(gva);
     return filter->bits[hash >> 54] >> (hash >> 48 & 63) &
            filter->bits[hash >> 38 & 1023] >> (hash >> 32 & 63) & 1;
 }
 
 static inline void page_filter_add(struct page_filter *filter, uint64_t gva)
 {
-    uint64_t hash = (gva >> 12) * UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t hash = page_filter_hash(gva);
     filter->bits[hash >> 54] |= BIT(hash >> 48 & 63);
     filter->bits[hash >> 38 & 1023] |= BIT(hash >> 32 & 63);
 }

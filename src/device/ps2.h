@@ -14,6 +14,16 @@
 #define PS2_RESEND      0xfe
 #define PS2_TEST_PASSED 0xaa
 
+/* Commands that keyboard and mouse both know. */
+enum ps2_command {
+    PS2_IDENTIFY = 0xf2,
+    PS2_RATE = 0xf3,
+    PS2_ENABLE = 0xf4,
+    PS2_DISABLE = 0xf5,
+    PS2_DEFAULTS = 0xf6,
+    PS2_RESET = 0xff,
+};
+
 struct ps2_queue {
     uint8_t bytes[PS2_QUEUE_SIZE];
     uint8_t start, count;

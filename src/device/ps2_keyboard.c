@@ -16,12 +16,6 @@ enum command {
     COMMAND_LEDS = 0xed,
     COMMAND_ECHO = 0xee,
     COMMAND_CODE_SET = 0xf0,
-    COMMAND_IDENTIFY = 0xf2,
-    COMMAND_RATE = 0xf3,
-    COMMAND_ENABLE = 0xf4,
-    COMMAND_DISABLE = 0xf5,
-    COMMAND_DEFAULTS = 0xf6,
-    COMMAND_RESET = 0xff,
 };
 
 /* Set 2 to set 1. */
@@ -122,24 +116,24 @@ void ps2_keyboard_write(struct ps2_keyboard *keyboard, uint8_t byte)
         return;
     case COMMAND_LEDS:
     case COMMAND_CODE_SET:
-    case COMMAND_RATE:
+    case PS2_RATE:
         keyboard->command = byte;
         break;
-    case COMMAND_IDENTIFY:
+    case PS2_IDENTIFY:
         ps2_put(queue, PS2_ACKNOWLEDGE);
         ps2_put(queue, ID_FIRST);
         ps2_put(queue, ID_SECOND);
         return;
-    case COMMAND_ENABLE:
+    case PS2_ENABLE:
         ps2_clear(&keyboard->output);
         keyboard->scanning = true;
         break;
-    case COMMAND_DISABLE:
-    case COMMAND_DEFAULTS:
+    case PS2_DISABLE:
+    case PS2_DEFAULTS:
         set_defaults(keyboard);
-        keyboard->scanning = byte == COMMAND_DEFAULTS;
+        keyboard->scanning = byte == PS2_DEFAULTS;
         break;
-    case COMMAND_RESET:
+    case PS2_RESET:
         ps2_keyboard_reset(keyboard);
         ps2_put(queue, PS2_ACKNOWLEDGE);
         ps2_put(queue, PS2_TEST_PASSED);

@@ -28,12 +28,6 @@ enum command {
     COMMAND_UNWRAP = 0xec,
     COMMAND_WRAP = 0xee,
     COMMAND_REMOTE = 0xf0,
-    COMMAND_IDENTIFY = 0xf2,
-    COMMAND_RATE = 0xf3,
-    COMMAND_ENABLE = 0xf4,
-    COMMAND_DISABLE = 0xf5,
-    COMMAND_DEFAULTS = 0xf6,
-    COMMAND_RESET = 0xff,
 };
 
 static void set_defaults(struct ps2_mouse *mouse)
@@ -135,7 +129,7 @@ static void run_command(struct ps2_mouse *mouse, uint8_t command)
         mouse->doubled = command == COMMAND_SCALE_2;
         break;
     case COMMAND_RESOLUTION:
-    case COMMAND_RATE:
+    case PS2_RATE:
         mouse->command = command;
         break;
     case COMMAND_STATUS:
@@ -151,15 +145,15 @@ static void run_command(struct ps2_mouse *mouse, uint8_t command)
     case COMMAND_WRAP:
         mouse->wrapping = true;
         break;
-    case COMMAND_IDENTIFY:
+    case PS2_IDENTIFY:
         ps2_put(&mouse->output.answers, mouse->has_wheel ? ID_WHEEL : ID_PLAIN);
         break;
-    case COMMAND_ENABLE:
-    case COMMAND_DISABLE:
-        mouse->reporting = command == COMMAND_ENABLE;
+    case PS2_ENABLE:
+    case PS2_DISABLE:
+        mouse->reporting = command == PS2_ENABLE;
         mouse->right = mouse->down = mouse->wheel = 0;
         break;
-    case COMMAND_DEFAULTS:
+    case PS2_DEFAULTS:
         set_defaults(mouse);
         break;
     default: /* COMMAND_UNWRAP: not wrapping */
@@ -170,13 +164,13 @@ static void run_command(struct ps2_mouse *mouse, uint8_t command)
 static bool is_command(uint8_t byte)
 {
     return (byte >= COMMAND_SCALE_1 && byte <= COMMAND_UNWRAP) || byte == COMMAND_WRAP ||
-           byte == COMMAND_REMOTE || (byte >= COMMAND_IDENTIFY && byte <= COMMAND_DEFAULTS);
+           byte == COMMAND_REMOTE || (byte >= PS2_IDENTIFY && byte <= PS2_DEFAULTS);
 }
 
 void ps2_mouse_write(struct ps2_mouse *mouse, uint8_t byte)
 {
     struct ps2_queue *queue = &mouse->output.answers;
-    if (byte == COMMAND_RESET) {
+    if (byte == PS2_RESET) {
         ps2_mouse_reset(mouse);
         ps2_put(queue, PS2_ACKNOWLEDGE);
         ps2_put(queue, PS2_TEST_PASSED);

@@ -175,18 +175,13 @@ static void run_emitted(struct vcpu *vcpu)
     pthread_rwlock_unlock(&translator->inside);
 }
 
-static bool wants_translation(const struct vcpu *vcpu)
-{
-    return jump_mode_known(vcpu);
-}
-
 static void interpret(struct vcpu *vcpu)
 {
     translate_x87_save(vcpu);
     if (vcpu->translate.interpret_next || vcpu->interrupt_shadow)
         interpret_one(vcpu);
     else
-        interpret_until(vcpu, wants_translation);
+        interpret_until(vcpu, jump_mode_known);
     vcpu->translate.interpret_next = false;
     translate_vector_update(vcpu);
 }
